@@ -1,0 +1,1 @@
+//! The contract every server keeps, case by case.

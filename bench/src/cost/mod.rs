@@ -1,0 +1,1 @@
+//! What a server process cost, seen from outside.

@@ -1,0 +1,131 @@
+//! The echo service over a stream that may say `WouldBlock`.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use crate::Scratch;
+
+/// One client's connection: a state machine that is moved one [`step`](Connection::step) at a time.
+///
+/// How often to call `step`, and on what signal, is the I/O model and stays in the servers.
+///
+/// A connection holds bytes of its own only while the peer does not take what it sent: at most what one
+/// read returned, and it does not read again before they are gone. So a peer that never reads costs one
+/// bounded buffer, and TCP's flow control stops it from sending more.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    /// Received but not yet sent: `pending[sent..]`. Unallocated while empty.
+    pending: Vec<u8>,
+    sent: usize,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Nothing is pending: it wants bytes from the peer.
+    Read,
+    /// Bytes are pending: it wants the peer to take them, and reads nothing before it has.
+    Write,
+    /// The peer has sent all it will, and has been sent all of it back: drop the connection.
+    Close,
+}
+
+/// What one call of [`Connection::step`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Bytes read from the peer.
+    pub received: usize,
+    /// Bytes the kernel took for the peer.
+    pub sent: usize,
+    /// What to wait for next.
+    pub wants: Wants,
+    /// The stream said `WouldBlock`: another step before the next readiness does nothing. Under edge
+    /// triggering this, and nothing less, is the end of an event.
+    pub would_block: bool,
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// A connection that has neither received nor sent anything. `stream` should be non-blocking.
+    pub fn new(stream: S) -> Connection<S> {
+        Connection { stream, pending: Vec::new(), sent: 0 }
+    }
+
+    /// Moves the connection on by one step: with bytes pending one write(2), otherwise one read(2) and,
+    /// if it returned any, one write.
+    ///
+    /// What the peer did not take is copied out of `scratch` and becomes pending.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the stream but `WouldBlock` and `Interrupted`. It concerns this connection alone:
+    /// drop it and go on.
+    pub fn step(&mut self, scratch: &mut Scratch) -> io::Result<Step> {
+        if self.wants_to_write() {
+            return self.flush();
+        }
+        match self.stream.read(&mut scratch.buffer) {
+            Ok(0) => Ok(Step { received: 0, sent: 0, wants: Wants::Close, would_block: false }),
+            Ok(received) => {
+                scratch.work();
+                self.send(&scratch.buffer[..received])
+            }
+            // Nothing has arrived: the usual answer, and for a model that polls the most frequent one.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Ok(Step { received: 0, sent: 0, wants: Wants::Read, would_block: true })
+            }
+            // A signal came first. There may be bytes: the caller's loop asks again.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                Ok(Step { received: 0, sent: 0, wants: Wants::Read, would_block: false })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether bytes are pending.
+    pub fn wants_to_write(&self) -> bool {
+        self.sent < self.pending.len()
+    }
+
+    /// The stream, to register it or to shut it down.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Sends what was just received; what is not taken becomes pending.
+    fn send(&mut self, received: &[u8]) -> io::Result<Step> {
+        let (sent, would_block) = write(&mut self.stream, received)?;
+        if sent < received.len() {
+            self.pending = received[sent..].to_vec();
+            self.sent = 0;
+        }
+        Ok(Step { received: received.len(), sent, wants: self.wants(), would_block })
+    }
+
+    /// Sends what is pending, and gives the buffer back once it is empty.
+    fn flush(&mut self) -> io::Result<Step> {
+        let (sent, would_block) = write(&mut self.stream, &self.pending[self.sent..])?;
+        self.sent += sent;
+        if !self.wants_to_write() {
+            self.pending = Vec::new();
+            self.sent = 0;
+        }
+        Ok(Step { received: 0, sent, wants: self.wants(), would_block })
+    }
+
+    fn wants(&self) -> Wants {
+        if self.wants_to_write() { Wants::Write } else { Wants::Read }
+    }
+}
+
+/// One write(2): how many bytes were taken, and whether the stream said `WouldBlock`.
+fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<(usize, bool)> {
+    match stream.write(bytes) {
+        Ok(0) => Err(ErrorKind::WriteZero.into()),
+        Ok(sent) => Ok((sent, false)),
+        // The peer's window and our send buffer are full.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok((0, true)),
+        // A signal came first: nothing was sent, and the next step tries again.
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok((0, false)),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,36 @@
+//! What "the same echo server" means: everything that no I/O model changes.
+//!
+//! RFC 862 asks little: send back what arrives. The servers of this workspace differ only in *how they
+//! wait*; what they share stands here once, and is tested here.
+//!
+//! | item | what it is |
+//! | --- | --- |
+//! | [`Options`] | the command line that all servers have in common |
+//! | [`listen`], [`Listener`] | the listening socket, and when not to accept from it |
+//! | [`Connection`] | the echo service over a stream that may say `WouldBlock` |
+//! | [`echo_until_eof`] | the echo service over a stream that blocks |
+//! | [`Scratch`] | the one buffer that a loop or a thread reads into |
+//! | [`Clients`] | the live streams of a server whose threads block, so that a stop can reach them |
+//! | [`Stop`] | SIGINT and SIGTERM, as a flag and as a readable descriptor |
+//! | [`Totals`], [`finish`] | what was done, and the end of `main` |
+//!
+//! Not here: accept loops, event loops, registration, and hand-off between threads. They are the model.
+#![forbid(unsafe_code)]
+
+mod blocking;
+mod clients;
+mod connection;
+mod listener;
+mod options;
+mod report;
+mod scratch;
+mod stop;
+
+pub use blocking::echo_until_eof;
+pub use clients::{Client, Clients};
+pub use connection::{Connection, Step, Wants};
+pub use listener::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener, listen};
+pub use options::{DESCRIPTOR_RESERVE, Options};
+pub use report::{Totals, finish, report};
+pub use scratch::{SCRATCH_BYTES, Scratch};
+pub use stop::Stop;

@@ -1,0 +1,170 @@
+//! The listening socket, and when not to accept from it.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::Options;
+
+/// How long accepting pauses when the system has run out of descriptors or memory and no connection of
+/// ours ends before. Without a pause a level-triggered loop would spin on the error.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections to accept before turning to the connected again, so that a storm of connects does not
+/// starve them.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Failed accepts in a row that are put down to peers that gave up while they queued. After as many,
+/// accepting pauses: something else is wrong.
+const ACCEPT_TRIES: usize = 256;
+
+/// A listening socket that knows when not to accept.
+///
+/// A client that is not accepted is not lost: it waits in the backlog, connected as far as it can tell.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    max_connections: usize,
+    paused_until: Option<Instant>,
+}
+
+/// Binds, listens, and prints `listening on ADDR` with the address that was really bound.
+///
+/// The socket blocks; a model that must not says so with [`Listener::set_nonblocking`].
+/// `max_connections` is the most clients to serve at once, from [`Options::max_connections`].
+///
+/// # Errors
+///
+/// When the address cannot be bound or stdout cannot be written; the message says what to do.
+pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener> {
+    let socket = bind(options).map_err(|error| {
+        let hint = match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EADDRINUSE) => "; stop what listens there, or choose another --addr",
+            Some(Errno::EADDRNOTAVAIL) => "; choose an --addr of this machine",
+            Some(Errno::EACCES) => "; choose a port from 1024 up",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("cannot listen on {}: {error}{hint}", options.addr))
+    })?;
+    let addr = socket.local_addr()?.as_socket().unwrap_or(options.addr);
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on {addr}").and_then(|()| stdout.flush()).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
+    })?;
+    Ok(Listener { socket, max_connections, paused_until: None })
+}
+
+fn bind(options: &Options) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(options.addr), Type::STREAM, None)?;
+    // A restart must not wait for the TIME_WAIT of the connections before it (socket(7)).
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(options.addr))?;
+    socket.listen(options.backlog)?;
+    Ok(socket)
+}
+
+impl Listener {
+    /// Accepts one client, or `None` when there is none to be had now:
+    ///
+    /// - none waits (only a non-blocking listener says so), or
+    /// - `active` clients are as many as `--max-connections` allows, or
+    /// - the process or the system is out of descriptors or memory: accepting pauses until
+    ///   [`resume`](Listener::resume) or for [`ACCEPT_PAUSE`].
+    ///
+    /// Peers that gave up while they queued are passed over, as accept(2) says under "Error handling".
+    /// TCP_NODELAY is set on the stream: an echo must not wait for the acknowledgement of the one before.
+    ///
+    /// # Errors
+    ///
+    /// Only those that mean the listener itself is of no use any more, such as EINVAL after
+    /// [`shutdown`](Listener::shutdown).
+    pub fn accept(&mut self, active: usize) -> io::Result<Option<Socket>> {
+        if !self.is_open(active) {
+            return Ok(None);
+        }
+        for _ in 0..ACCEPT_TRIES {
+            let error = match self.socket.accept() {
+                Ok((stream, _)) => {
+                    // Fails when the peer has reset already, which its first read will tell.
+                    let _ = stream.set_tcp_nodelay(true);
+                    return Ok(Some(stream));
+                }
+                Err(error) => error,
+            };
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EAGAIN) => return Ok(None),
+                Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => break,
+                Some(errno) if concerns_one_peer(errno) => {}
+                _ => return Err(error),
+            }
+        }
+        self.pause();
+        Ok(None)
+    }
+
+    /// Whether to accept, or to watch for clients to accept, while `active` clients are connected.
+    pub fn is_open(&mut self, active: usize) -> bool {
+        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
+            self.paused_until = None;
+        }
+        self.paused_until.is_none() && active < self.max_connections
+    }
+
+    /// Stops accepting for [`ACCEPT_PAUSE`]: something that a connection needs has run out.
+    pub fn pause(&mut self) {
+        self.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    /// Ends a pause: a connection has ended, and what it held is free again.
+    pub fn resume(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// How long to wait at most: until the pause is over, or for ever.
+    pub fn patience(&self) -> Option<Duration> {
+        self.paused_until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Makes [`accept`](Listener::accept) return at once when no client waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2); none is expected.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
+    /// The socket, for a thread that must wake one blocked in `accept`: see
+    /// [`Clients::stop_accepting`](crate::Clients).
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Errors of accept(2) that are a queued peer's, or the network's on its behalf, and not the listener's.
+fn concerns_one_peer(errno: Errno) -> bool {
+    match errno {
+        Errno::EINTR
+        | Errno::ECONNABORTED
+        | Errno::EPROTO
+        | Errno::EPERM
+        | Errno::ENETDOWN
+        | Errno::ENETUNREACH
+        | Errno::EHOSTDOWN
+        | Errno::EHOSTUNREACH
+        | Errno::ENOPROTOOPT
+        | Errno::EOPNOTSUPP => true,
+        #[cfg(target_os = "linux")]
+        Errno::ENONET => true,
+        _ => false,
+    }
+}

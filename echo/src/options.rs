@@ -1,0 +1,83 @@
+//! The command line that all servers have in common.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use nix::sys::resource::{Resource, getrlimit};
+
+/// Descriptors that `--max-connections` leaves free by default: the standard streams, the listener, the
+/// stop pipe, the selector, and room for what the process opens in passing.
+pub const DESCRIPTOR_RESERVE: usize = 32;
+
+/// The options of every server. Flatten it into the server's own:
+///
+/// ```
+/// #[derive(clap::Parser)]
+/// struct Args {
+///     #[command(flatten)]
+///     options: echo::Options,
+/// }
+/// ```
+#[derive(Args, Clone, Debug)]
+#[command(next_line_help = false)]
+pub struct Options {
+    /// Address to listen on: IPV4:PORT or [IPV6]:PORT; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
+    pub addr: SocketAddr,
+
+    /// Connections the kernel may queue before they are accepted (capped by net.core.somaxconn)
+    #[arg(long, value_name = "COUNT", default_value_t = 1024,
+          value_parser = clap::value_parser!(i32).range(1..))]
+    pub backlog: i32,
+
+    /// Most clients connected at once; more wait in the backlog
+    /// [default: what the descriptor limit allows]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
+    pub max_connections: Option<usize>,
+
+    /// Longest time to finish what is pending after SIGINT or SIGTERM, e.g. 500ms or 2s
+    #[arg(long, value_name = "DURATION", default_value = "1s",
+          value_parser = humantime::parse_duration)]
+    pub drain: Duration,
+
+    /// CPU time to burn for each read before it is echoed: stands for a handler that computes
+    #[arg(long, value_name = "DURATION", default_value = "0s",
+          value_parser = humantime::parse_duration)]
+    pub work: Duration,
+
+    /// Report every connection on stderr
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+impl Options {
+    /// `--max-connections`, or by default what RLIMIT_NOFILE (getrlimit(2)) allows less
+    /// [`DESCRIPTOR_RESERVE`], and never more than `ceiling`.
+    ///
+    /// # Errors
+    ///
+    /// When `--max-connections` asks for more than `ceiling`, the most that the model can serve.
+    pub fn max_connections(&self, ceiling: usize) -> io::Result<usize> {
+        match self.max_connections {
+            Some(asked) if asked > ceiling => Err(io::Error::other(format!(
+                "--max-connections {asked} is more than this model can serve; the most is {ceiling}"
+            ))),
+            Some(asked) => Ok(asked),
+            None => {
+                let (soft_limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+                let descriptors = usize::try_from(soft_limit).unwrap_or(usize::MAX);
+                Ok(descriptors.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, ceiling))
+            }
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 client must be served".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("not a whole number".to_owned()),
+    }
+}

@@ -1,0 +1,74 @@
+//! SIGINT and SIGTERM, turned into something that each model can wait for in its own way.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+/// A request to stop: set by the first SIGINT or SIGTERM. The second one ends the process at once, with
+/// the exit status a shell would report (128 + the signal's number).
+///
+/// A flag alone would be a race: a signal that lands between the check of the flag and a blocking call
+/// is not seen before that call returns. So there is a descriptor too, which becomes readable and stays
+/// so: the self-pipe of D. J. Bernstein (signal-safety(7) says why a handler can do little more).
+#[derive(Debug)]
+pub struct Stop {
+    requested: Arc<AtomicBool>,
+    pipe: UnixStream,
+}
+
+impl Stop {
+    /// Installs the handlers. Call it before the first thread is started and before `listening on` is
+    /// printed: from then on a signal is a polite request.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left for the pipe.
+    pub fn new() -> io::Result<Stop> {
+        let requested = Arc::new(AtomicBool::new(false));
+        let (pipe, signalled) = UnixStream::pair()?;
+        for signal in [SIGINT, SIGTERM] {
+            // Handlers run in this order: exit if it is the second time; else note that it is the first.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&requested))?;
+            flag::register(signal, Arc::clone(&requested))?;
+            low_level::pipe::register(signal, signalled.try_clone()?)?;
+        }
+        Ok(Stop { requested, pipe })
+    }
+
+    /// Whether a stop was requested.
+    pub fn requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps until a stop is requested.
+    ///
+    /// # Errors
+    ///
+    /// When poll(2) fails for want of memory.
+    pub fn wait(&self) -> io::Result<()> {
+        while !self.requested() {
+            let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => {}
+                // Some signal came: the flag tells whether it was one of ours.
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Stop {
+    /// Readable from the first signal on; nobody reads it, so it stays readable.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
