@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::ops::AddAssign;
+use std::iter::Sum;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use socket2::Socket;
 use crate::{Options, Step, Wants};
 
 /// What a server has done since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Connections accepted.
     pub connections: u64,
@@ -19,25 +19,36 @@ pub struct Totals {
     pub bytes: u64,
     /// Connections that ended in an error, most often a peer's reset.
     pub errors: u64,
+    /// Where several loops or processes accept: the connections of each, which may be far from even.
+    pub shares: Vec<u64>,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { connections, bytes, errors } = self;
-        write!(f, "connections {connections}, bytes echoed {bytes}, errors {errors}")
+        let Totals { connections, bytes, errors, shares } = self;
+        write!(f, "connections {connections}, bytes echoed {bytes}, errors {errors}")?;
+        if !shares.is_empty() {
+            write!(f, ", connections of each acceptor {shares:?}")?;
+        }
+        Ok(())
     }
 }
 
-impl AddAssign for Totals {
-    fn add_assign(&mut self, other: Totals) {
-        self.connections += other.connections;
-        self.bytes += other.bytes;
-        self.errors += other.errors;
+impl Sum for Totals {
+    /// The totals of several acceptors, with the share of each.
+    fn sum<I: Iterator<Item = Totals>>(acceptors: I) -> Totals {
+        acceptors.fold(Totals::default(), |mut sum, acceptor| {
+            sum.connections += acceptor.connections;
+            sum.bytes += acceptor.bytes;
+            sum.errors += acceptor.errors;
+            sum.shares.push(acceptor.connections);
+            sum
+        })
     }
 }
 
 /// Keeps the totals, and with `--verbose` reports every connection on stderr, named by its descriptor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tally {
     totals: Totals,
     verbose: bool,
@@ -97,7 +108,7 @@ impl Tally {
 
     /// What has been done so far.
     pub fn totals(&self) -> Totals {
-        self.totals
+        self.totals.clone()
     }
 }
 
