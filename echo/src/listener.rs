@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -38,9 +39,13 @@ pub struct Listener {
     file: Option<SocketFile>,
 }
 
-/// The name of a Unix-domain socket. Unlike a port it outlives the socket, and must be unlinked.
+/// The name of a Unix-domain socket. Unlike a port it outlives the socket, and must be unlinked: by the
+/// process that made it, and not by one forked from it.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    owner: u32,
+}
 
 /// Binds, listens, and prints `listening on ADDR` with the address that was really bound.
 ///
@@ -100,7 +105,7 @@ fn bind(
     })?;
     let file = match addr {
         Address::Tcp(_) => None,
-        Address::Unix(path) => Some(SocketFile(path.clone())),
+        Address::Unix(path) => Some(SocketFile { path: path.clone(), owner: process::id() }),
     };
     Ok(Listener {
         socket,
@@ -133,7 +138,9 @@ fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<S
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if self.owner == process::id() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -218,7 +225,7 @@ impl Listener {
     /// The address that was really bound.
     fn local_addr(&self) -> io::Result<Address> {
         match &self.file {
-            Some(SocketFile(path)) => Ok(Address::Unix(path.clone())),
+            Some(file) => Ok(Address::Unix(file.path.clone())),
             None => match self.socket.local_addr()?.as_socket() {
                 Some(addr) => Ok(Address::Tcp(addr)),
                 None => Err(io::Error::other("the listening socket has no IP address")),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::iter::Sum;
+use std::ops::AddAssign;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
@@ -34,16 +34,12 @@ impl fmt::Display for Totals {
     }
 }
 
-impl Sum for Totals {
-    /// The totals of several acceptors, with the share of each.
-    fn sum<I: Iterator<Item = Totals>>(acceptors: I) -> Totals {
-        acceptors.fold(Totals::default(), |mut sum, acceptor| {
-            sum.connections += acceptor.connections;
-            sum.bytes += acceptor.bytes;
-            sum.errors += acceptor.errors;
-            sum.shares.push(acceptor.connections);
-            sum
-        })
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Totals) {
+        self.connections += other.connections;
+        self.bytes += other.bytes;
+        self.errors += other.errors;
+        self.shares.extend(other.shares);
     }
 }
 
