@@ -102,9 +102,10 @@ pub(crate) fn serve_preforked(options: &Options, count: usize) -> io::Result<Tot
         let before = children.alive.len();
         children.reap()?;
         crashed = children.alive.len() < before;
-        if children.failed {
+        if children.left && !stop.requested() {
+            // Whoever leaves shuts the listener down, and that is everybody's.
             children.stop(options.drain)?;
-            return Err(io::Error::other("a child failed, so the others were stopped too"));
+            return Err(io::Error::other("a child has left, so the others were stopped too"));
         }
     }
     drop(listener);
@@ -170,8 +171,8 @@ struct Children {
     totals: Totals,
     /// Whether each accepts for itself, so that its share of the connections is of interest.
     preforked: bool,
-    /// A child has ended with an error, which it has reported itself.
-    failed: bool,
+    /// A child has ended by itself, and was not killed.
+    left: bool,
 }
 
 enum Forked {
@@ -188,7 +189,7 @@ impl Children {
         low_level::pipe::register(SIGCHLD, signalled)?;
         let (reports, report) = io::pipe()?;
         let (alive, totals) = (HashSet::new(), Totals::default());
-        Ok(Children { alive, ended, reports, report, totals, preforked, failed: false })
+        Ok(Children { alive, ended, reports, report, totals, preforked, left: false })
     }
 
     #[allow(unsafe_code)]
@@ -243,7 +244,7 @@ impl Children {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(ended),
                 Ok(WaitStatus::Exited(child, status)) => {
                     self.alive.remove(&child);
-                    self.failed |= status != 0;
+                    self.left = true;
                     if status == 0 {
                         let mut numbers = [[0; 8]; 3];
                         self.reports.read_exact(numbers.as_flattened_mut())?;
