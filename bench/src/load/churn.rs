@@ -139,8 +139,7 @@ impl Churn {
             let received = visit.connection.receive(BUFFER, &mut self.buffers, &self.manner)?;
             if !visit.answered && visit.connection.next_answered(&self.manner) {
                 visit.answered = true;
-                let stamp = Stamp { intended: visit.began, sent: visit.began };
-                self.recorder.answered(self.recorder.now(), stamp);
+                self.recorder.answered(self.recorder.now(), Stamp::at(visit.began));
             }
             match received {
                 _ if visit.answered && !self.plan.half_close => return Ok(true),

@@ -6,6 +6,7 @@
 use std::io;
 
 use super::engine::Engine;
+use super::recorder::Stamp;
 use super::{Slice, Until};
 
 /// Runs one slice.
@@ -16,14 +17,15 @@ pub(super) fn run(engine: &mut Engine, slice: &Slice) -> io::Result<()> {
     };
     for index in 0..engine.count() {
         let messages = spend(&mut budget, engine.depth);
-        engine.send(index, None, messages);
+        let stamp = Stamp::at(engine.look());
+        engine.send(index, stamp, messages);
     }
     let mut now = engine.tick();
     while budget > 0 && !engine.recorder.is_over(now) && !engine.is_dead() {
         for event in 0..engine.wait(engine.patience(engine.recorder.window_end()))? {
             if let Some((index, answered)) = engine.take_in(event) {
                 let messages = spend(&mut budget, answered);
-                engine.send(index, None, messages);
+                engine.send(index, Stamp::at(engine.now()), messages);
             }
         }
         now = engine.tick();

@@ -45,6 +45,9 @@ pub(super) struct Engine {
     buffers: Buffers,
     slow: SlowReaders,
     timeout: Duration,
+    /// When something last came back or was looked for. A message costs one look at the clock: the
+    /// time at which one has come back is the time at which the next is sent.
+    now: u64,
     next_tick: u64,
 }
 
@@ -84,6 +87,7 @@ impl Engine {
             buffers: Buffers::new(),
             slow: SlowReaders::new(slow),
             timeout: plan.timeout,
+            now: 0,
             next_tick: 0,
         })
     }
@@ -91,6 +95,17 @@ impl Engine {
     /// Connections, those that failed included.
     pub(super) fn count(&self) -> usize {
         self.connections.len()
+    }
+
+    /// The time, as of the last event, in nanoseconds of the recorder's clock.
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Looks at the clock.
+    pub(super) fn look(&mut self) -> u64 {
+        self.now = self.recorder.now();
+        self.now
     }
 
     /// Whether no connection is left.
@@ -113,15 +128,13 @@ impl Engine {
     }
 
     /// Puts messages on their way on one connection, at most as many as there is
-    /// [`room`](Engine::room) for. They were `intended` at that time, or now.
-    pub(super) fn send(&mut self, index: usize, intended: Option<u64>, messages: usize) {
+    /// [`room`](Engine::room) for.
+    pub(super) fn send(&mut self, index: usize, stamp: Stamp, messages: usize) {
         let messages = messages.min(self.room(index));
         let Some(connection) = &mut self.connections[index] else { return };
         if messages == 0 {
             return;
         }
-        let sent = self.recorder.now();
-        let stamp = Stamp { intended: intended.unwrap_or(sent), sent };
         let ring = &mut self.rings[index];
         for _ in 0..messages {
             let slot = (ring.oldest + ring.used) as usize % self.depth;
@@ -139,8 +152,12 @@ impl Engine {
     /// Waits for events: how many there are. Returns early for a signal.
     pub(super) fn wait(&mut self, timeout: EpollTimeout) -> io::Result<usize> {
         match self.epoll.wait(&mut self.events, timeout) {
+            // Without an event nobody else looks at the clock.
+            Ok(0) | Err(Errno::EINTR) => {
+                self.look();
+                Ok(0)
+            }
             Ok(count) => Ok(count),
-            Err(Errno::EINTR) => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
@@ -148,8 +165,7 @@ impl Engine {
     /// Longest time to wait, in milliseconds rounded up: until `due` (nanoseconds of the recorder's
     /// clock) or the next tick.
     pub(super) fn patience(&self, due: u64) -> EpollTimeout {
-        let now = self.recorder.now();
-        let millis = due.min(self.next_tick).saturating_sub(now).div_ceil(1_000_000);
+        let millis = due.min(self.next_tick).saturating_sub(self.now).div_ceil(1_000_000);
         EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
     }
 
@@ -185,6 +201,7 @@ impl Engine {
         loop {
             let received = connection.receive(BUFFER, &mut self.buffers, &self.manner)?;
             let now = self.recorder.now();
+            self.now = now;
             let ring = &mut self.rings[index];
             while connection.next_answered(&self.manner) {
                 let stamp = self.stamps[index * self.depth + ring.oldest as usize];
@@ -214,10 +231,10 @@ impl Engine {
     }
 
     /// What a turn of a loop ends with: the watcher is told, and every [`TICK`] the timeouts are
-    /// looked after. Returns the time, in nanoseconds of the recorder's clock.
+    /// looked after. Returns the time as of the last event.
     pub(super) fn tick(&mut self) -> u64 {
         self.recorder.publish();
-        let now = self.recorder.now();
+        let now = self.now;
         if now >= self.next_tick {
             self.next_tick = now + TICK.as_nanos() as u64;
             self.expire(now);
@@ -257,11 +274,12 @@ impl Engine {
     /// the message back and then the end of the stream.
     pub(super) fn half_close(&mut self) -> io::Result<()> {
         for index in 0..self.count() {
-            self.send(index, None, 1);
+            let stamp = Stamp::at(self.look());
+            self.send(index, stamp, 1);
             self.shut_when_sent(index);
         }
         let deadline = self.recorder.now() + self.timeout.as_nanos() as u64;
-        while self.live > 0 && self.recorder.now() < deadline {
+        while self.live > 0 && self.now < deadline {
             for event in 0..self.wait(self.patience(deadline))? {
                 let key = self.events[event].data();
                 if key == TIMER {

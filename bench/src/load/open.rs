@@ -17,6 +17,7 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use super::engine::Engine;
+use super::recorder::Stamp;
 use super::{Plan, Slice, Until};
 
 /// Waits shorter than this, in nanoseconds, are spent asking epoll: setting a timer takes as long.
@@ -83,9 +84,9 @@ pub(super) fn run(
     while !engine.recorder.is_over(now) && !engine.is_dead() && schedule.budget > 0 {
         schedule.send_due(engine);
         let patience = match schedule.next_due() {
-            Some(due) if rate.spin || due < engine.recorder.now() + TOO_SHORT => EpollTimeout::ZERO,
+            Some(due) if rate.spin || due < engine.now() + TOO_SHORT => EpollTimeout::ZERO,
             Some(due) => {
-                timer.arm(due, engine.recorder.now())?;
+                timer.arm(due, engine.now())?;
                 engine.patience(engine.recorder.window_end())
             }
             None if rate.spin => EpollTimeout::ZERO,
@@ -144,14 +145,15 @@ impl Schedule {
 
     /// Sends what is due on connections that have room.
     fn send_due(&mut self, engine: &mut Engine) {
-        let now = engine.recorder.now();
+        let now = engine.look();
         while self.budget > 0
             && let Some(&Reverse((due, index))) = self.due.peek()
             && due <= now
         {
             self.due.pop();
             self.budget -= 1;
-            engine.send(index, Some(due), 1);
+            let stamp = Stamp { intended: due, sent: engine.look() };
+            engine.send(index, stamp, 1);
             self.advance(index);
             if engine.room(index) > 0 {
                 self.enter(index);

@@ -81,7 +81,7 @@ impl PingPong {
             let received = connection.receive(BUFFER, &mut self.buffers, &self.manner)?;
             let now = self.recorder.now();
             if connection.next_answered(&self.manner) {
-                self.recorder.answered(now, Stamp { intended: sent, sent });
+                self.recorder.answered(now, Stamp::at(sent));
                 self.recorder.publish();
                 return Ok(now);
             }

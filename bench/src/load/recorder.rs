@@ -60,6 +60,13 @@ pub(super) struct Stamp {
     pub(super) sent: u64,
 }
 
+impl Stamp {
+    /// A message that is sent when it is meant to be.
+    pub(super) fn at(now: u64) -> Stamp {
+        Stamp { intended: now, sent: now }
+    }
+}
+
 /// Clock, counters and histograms of one thread.
 pub(super) struct Recorder {
     epoch: Instant,
