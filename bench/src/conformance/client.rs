@@ -14,8 +14,8 @@ use super::case::{Verdict, fails};
 use super::pattern::Pattern;
 use super::subject::Address;
 
-/// How long nothing must move before a server counts as blocked by a peer that does not read.
-const BLOCKED_AFTER: Duration = Duration::from_millis(50);
+/// How often a flood looks whether it is to stop while it cannot move.
+const FLOOD_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A connection to the server. What it sends is a stream of its own, and what it receives must be the
 /// same stream.
@@ -151,7 +151,7 @@ impl Client {
                 Found::Nothing if moved > 0 => {}
                 Found::Nothing => {
                     // Briefly, so that the flag is seen.
-                    let soon = Instant::now() + BLOCKED_AFTER;
+                    let soon = Instant::now() + FLOOD_INTERVAL;
                     self.wait(PollFlags::POLLIN | PollFlags::POLLOUT, soon);
                 }
             }
@@ -192,21 +192,20 @@ impl Client {
         }
     }
 
-    /// Sends, without reading, until the server takes no more: returns how much it took, the kernel's
-    /// buffers on the way included. Fails when it takes `limit` bytes and more.
-    pub fn send_until_blocked(&mut self, limit: u64) -> Verdict<u64> {
+    /// Sends, without reading or waiting, what the kernel takes now: returns how much. Fails when more
+    /// than `limit` bytes are on their way: the server keeps what nobody reads.
+    pub fn send_what_fits(&mut self, limit: u64) -> Verdict<u64> {
         let before = self.sent;
-        while self.sent - before < limit {
-            if self.write_some(limit)? == 0
-                && !self.wait(PollFlags::POLLOUT, Instant::now() + BLOCKED_AFTER)
-            {
-                return Ok(self.sent - before);
+        while self.write_some(u64::MAX)? > 0 {
+            let unread = self.sent - self.received;
+            if unread > limit {
+                return fails(
+                    "the server stops reading from a client that reads nothing",
+                    format_args!("it took {} MiB and would take more", unread >> 20),
+                );
             }
         }
-        fails(
-            "the server stops reading from a client that reads nothing",
-            format_args!("it took {} MiB and would take more", (self.sent - before) >> 20),
-        )
+        Ok(self.sent - before)
     }
 
     /// Waits until everything sent is in the server's kernel: acknowledged, if not yet read.

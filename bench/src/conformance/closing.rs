@@ -4,10 +4,6 @@ use super::case::{Case, Need, Verdict};
 use super::client::Client;
 use super::stage::{Server, Stage};
 
-/// The most that the kernels of both sides may hold of one connection that nobody reads, in bytes: the
-/// largest tcp_wmem and tcp_rmem (tcp(7)) that a server is likely to have, with room to spare.
-pub(super) const KERNEL_HOLDS: u64 = 128 << 20;
-
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "half_close_with_nothing_queued",
@@ -96,10 +92,10 @@ fn half_close_after_a_message(stage: &Stage) -> Verdict {
 /// The client reads nothing until every buffer on the way is full: the server has bytes left that
 /// write() would not take when it learns of the half-close.
 fn half_close_with_data_queued(stage: &Stage) -> Verdict {
-    let mut client = stage.start()?.connect()?;
-    client.send_until_blocked(KERNEL_HOLDS)?;
-    client.half_close()?;
-    client.expect_end()
+    let server = stage.start()?;
+    let mut stuck = server.stuck(1)?;
+    stuck.iter().try_for_each(|client| client.half_close())?;
+    stuck.iter_mut().try_for_each(|client| client.expect_end())
 }
 
 /// A client that was there before, where the server can serve two.
@@ -129,9 +125,7 @@ fn reset_with_output_pending(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut bystander = bystander(&server, stage)?;
     for _ in 0..2 {
-        let mut client = server.served()?;
-        client.send_until_blocked(KERNEL_HOLDS)?;
-        client.reset();
+        server.stuck(1)?.into_iter().for_each(Client::reset);
         if let Some(bystander) = &mut bystander {
             bystander.exchange(100)?;
         }

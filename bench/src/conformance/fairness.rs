@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::case::{Case, Need, Verdict, fails};
 use super::client::Client;
-use super::closing::KERNEL_HOLDS;
 use super::observe;
 use super::stage::{Server, Stage};
 
@@ -103,16 +102,6 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// Clients that have sent until nothing more was taken, and read nothing.
-fn stuck(server: &Server, count: usize) -> Verdict<Vec<Client>> {
-    let stuck_client = |_| {
-        let mut client = server.served()?;
-        client.send_until_blocked(KERNEL_HOLDS)?;
-        Ok(client)
-    };
-    (0..count).map(stuck_client).collect()
-}
-
 /// Exchanges messages, each of which must come back in sane time.
 fn expect_sane_latency(client: &mut Client) -> Verdict {
     for _ in 0..MESSAGES {
@@ -129,7 +118,7 @@ fn expect_sane_latency(client: &mut Client) -> Verdict {
 fn others_go_on_beside(stage: &Stage, count: usize) -> Verdict {
     let server = stage.start()?;
     let mut other = server.served()?;
-    let stuck = stuck(&server, count)?;
+    let stuck = server.stuck(count)?;
     expect_sane_latency(&mut other)?;
     if stage.subject().at_most(count + 2) >= count + 2 {
         expect_sane_latency(&mut server.served()?)?;
@@ -152,7 +141,7 @@ fn memory_is_bounded_beside(stage: &Stage, count: usize) -> Verdict {
     // Threads and their stacks are there before the comparison.
     drop(server.served_many(count)?);
     let before = server.holds()?;
-    let stuck = stuck(&server, count)?;
+    let stuck = server.stuck(count)?;
     if let (Some(before), Some(after)) = (before, server.holds()?) {
         let growth = after.memory.saturating_sub(before.memory);
         let allowed = MEMORY_SLACK + count as u64 * MEMORY_PER_CLIENT;
@@ -176,11 +165,12 @@ fn memory_is_bounded_when_fifty_never_read(stage: &Stage) -> Verdict {
 }
 
 fn a_client_that_reads_late_gets_everything(stage: &Stage) -> Verdict {
-    let mut client = stage.start()?.connect()?;
+    let server = stage.start()?;
+    let mut late = server.served_many(1)?;
     for _ in 0..2 {
-        client.send_until_blocked(KERNEL_HOLDS)?;
-        client.receive_all()?;
-        client.exchange(1000)?;
+        server.get_stuck(&mut late)?;
+        late.iter_mut().try_for_each(|client| client.receive_all())?;
+        late.iter_mut().try_for_each(|client| client.exchange(1000))?;
     }
     Ok(())
 }

@@ -1,13 +1,11 @@
 //! Signals: those that ask it to stop, and those that must not matter.
 
 use std::thread;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::case::{Case, Need, Verdict, fails};
 use super::client::Client;
-use super::closing::KERNEL_HOLDS;
 use super::stage::{SILENCE, Server, Stage};
 
 /// Signals whose default is to be ignored (signal(7)). A system call that sleeps may all the same be
@@ -152,25 +150,18 @@ fn sigterm_with_idle_clients_ends_at_once(stage: &Stage) -> Verdict {
     server.expect_exit_0().map(drop)
 }
 
-/// A client for whom the server has bytes that it cannot get rid of.
-fn stuck_client(server: &Server) -> Verdict<Client> {
-    let mut client = server.served()?;
-    client.send_until_blocked(KERNEL_HOLDS)?;
-    Ok(client)
-}
-
 fn sigterm_with_a_stuck_peer_ends_within_drain(stage: &Stage) -> Verdict {
     let server = stage.start_with(&["--drain", "200ms"])?;
-    let client = stuck_client(&server)?;
+    let stuck = server.stuck(1)?;
     server.signal(Signal::SIGTERM)?;
     server.expect_exit_0()?;
-    drop(client);
+    drop(stuck);
     Ok(())
 }
 
 fn no_client_is_served_after_sigterm(stage: &Stage) -> Verdict {
     let server = stage.start_with(LONG_DRAIN)?;
-    let client = stuck_client(&server)?;
+    let stuck = server.stuck(1)?;
     server.signal_and_wait(Signal::SIGTERM)?;
     expect_still_running(&server)?;
     // The listener may be closed, which is as good.
@@ -179,24 +170,24 @@ fn no_client_is_served_after_sigterm(stage: &Stage) -> Verdict {
     {
         return fails("nobody is served who comes after SIGTERM", "a client that was");
     }
-    drop(client);
+    drop(stuck);
     Ok(())
 }
 
 fn a_second_sigterm_ends_at_once(stage: &Stage) -> Verdict {
     let server = stage.start_with(LONG_DRAIN)?;
-    let client = stuck_client(&server)?;
+    let stuck = server.stuck(1)?;
     server.signal_and_wait(Signal::SIGTERM)?;
     expect_still_running(&server)?;
     server.signal(Signal::SIGTERM)?;
     server.expect_ended()?;
-    drop(client);
+    drop(stuck);
     Ok(())
 }
 
 /// Expects it not to end while bytes are pending that a client may yet read.
 fn expect_still_running(server: &Server) -> Verdict {
-    thread::sleep(SILENCE.max(Duration::from_millis(50)));
+    thread::sleep(SILENCE);
     match server.holds() {
         Ok(Some(holds)) if holds.threads > 0 => Ok(()),
         _ => fails("it waits for what is pending, up to --drain", "it ended at once"),

@@ -23,6 +23,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// a wrong answer comes within a millisecond.
 pub(super) const SILENCE: Duration = Duration::from_millis(100);
 
+/// How long nothing must move before clients that do not read count as stuck.
+const STUCK_AFTER: Duration = Duration::from_millis(50);
+
+/// The most that the kernels of both sides may hold of one connection that nobody reads, in bytes: the
+/// largest tcp_wmem and tcp_rmem (tcp(7)) that a server is likely to have, with room to spare.
+const KERNEL_HOLDS: u64 = 128 << 20;
+
 /// A process that ends closes its connections a moment before it is gone.
 const DYING: Duration = Duration::from_millis(50);
 
@@ -202,6 +209,28 @@ impl<'a> Server<'a> {
     /// So many clients that have had an answer.
     pub fn served_many(&self, count: usize) -> Verdict<Vec<Client>> {
         (0..count).map(|_| self.served()).collect()
+    }
+
+    /// New clients that have sent until the server took no more, and read nothing: it is left with bytes
+    /// that it cannot get rid of. Fails when it takes them all the same.
+    pub fn stuck(&self, count: usize) -> Verdict<Vec<Client>> {
+        let mut clients = self.served_many(count)?;
+        self.get_stuck(&mut clients)?;
+        Ok(clients)
+    }
+
+    /// Has clients send until the server takes no more.
+    pub fn get_stuck(&self, clients: &mut [Client]) -> Verdict {
+        let mut moved = Instant::now();
+        while moved.elapsed() < STUCK_AFTER {
+            for client in &mut *clients {
+                if client.send_what_fits(KERNEL_HOLDS)? > 0 {
+                    moved = Instant::now();
+                }
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+        Ok(())
     }
 
     /// Expects it to be alive and to serve a new client.
