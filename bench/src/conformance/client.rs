@@ -280,18 +280,16 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the server has ended the connection, with end of stream or a reset, and sent nothing.
-    /// Waits for it.
-    pub fn is_turned_away(&mut self) -> bool {
-        let deadline = self.deadline();
-        loop {
+    /// Whether bytes come within `duration`. The end of the connection is no answer.
+    pub fn is_answered_within(&mut self, duration: Duration) -> bool {
+        let deadline = Instant::now() + duration;
+        while self.wait(PollFlags::POLLIN, deadline) {
             match self.read_bytes(&mut [0; 64]) {
-                Ok(Found::End) | Err(_) => return true,
-                Ok(Found::Bytes(_)) => return false,
-                Ok(Found::Nothing) if self.wait(PollFlags::POLLIN, deadline) => {}
-                Ok(Found::Nothing) => return false,
+                Ok(Found::Nothing) => {}
+                found => return matches!(found, Ok(Found::Bytes(_))),
             }
         }
+        false
     }
 
     fn read_or_wait(&mut self, buffer: &mut [u8], until: u64, deadline: Instant) -> Verdict {

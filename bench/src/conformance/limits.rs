@@ -141,7 +141,7 @@ fn crowd(server: &Server, count: usize) -> Verdict<Vec<Client>> {
 /// A server that may open few descriptors, and was told that it may serve many clients.
 fn start_with_few_descriptors<'a>(stage: &'a Stage) -> Verdict<Server<'a>> {
     stage.launch(&Launch {
-        options: &["--max-connections", "1000"],
+        options: &["--max-connections", "500"],
         descriptor_limit: Some(FEW_DESCRIPTORS),
         ..Launch::default()
     })

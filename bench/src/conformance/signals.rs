@@ -166,7 +166,8 @@ fn no_client_is_served_after_sigterm(stage: &Stage) -> Verdict {
     expect_still_running(&server)?;
     // The listener may be closed, which is as good.
     if let Ok(mut late) = server.begin()
-        && late.echo(b"too late?").is_ok()
+        && late.send(100).is_ok()
+        && late.is_answered_within(SILENCE)
     {
         return fails("nobody is served who comes after SIGTERM", "a client that was");
     }

@@ -164,17 +164,19 @@ impl Launch<'_> {
     fn limit(&self, command: &mut Command) {
         let (limit, inherited) = (self.descriptor_limit, self.inherited_descriptors);
         let in_child = move || {
-            for _ in 0..inherited {
-                // Not close-on-exec: the copy outlives execve(2), which is the point.
-                // SAFETY: dup(2) has no precondition; the descriptor is owned by nobody on purpose.
-                nix::errno::Errno::result(unsafe { nix::libc::dup(0) })?;
+            // All numbers from 3 on are taken, by copies that outlive execve(2). Among the descriptors
+            // that this closes is the pipe by which std reports a failed exec: such a child is found to
+            // have ended before it listened.
+            for number in (3..).take(inherited) {
+                // SAFETY: nothing in this process, which is about to become another, owns `number`.
+                nix::errno::Errno::result(unsafe { nix::libc::dup2(0, number) })?;
             }
             match limit {
                 Some(limit) => Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?),
                 None => Ok(()),
             }
         };
-        // SAFETY: dup(2) and setrlimit(2) are plain system calls, and nothing is allocated.
+        // SAFETY: dup2(2) and setrlimit(2) are plain system calls, and nothing is allocated.
         unsafe { command.pre_exec(in_child) };
     }
 }
