@@ -73,6 +73,14 @@ impl Tally {
         self.totals.bytes += bytes;
     }
 
+    /// A datagram could not be sent back.
+    pub fn lost(&mut self, error: &io::Error) {
+        self.totals.errors += 1;
+        if self.verbose {
+            report(format_args!("datagram lost: {error}"));
+        }
+    }
+
     /// A client's connection has ended.
     pub fn closed(&mut self, stream: &Socket, result: &io::Result<()>) {
         self.totals.errors += u64::from(result.is_err());
