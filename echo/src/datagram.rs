@@ -1,8 +1,10 @@
 //! Echo over UDP: the other half of RFC 862.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 
+use nix::sys::socket::{MsgFlags, SockaddrStorage, recvfrom, sendto};
 use socket2::{Socket, Type};
 
 use crate::listener::announce;
@@ -49,17 +51,20 @@ pub fn bind_datagrams(options: &Options) -> io::Result<UdpSocket> {
 /// # Errors
 ///
 /// Those of recvfrom(2): `WouldBlock` when none has arrived and the socket does not block, `Interrupted`
-/// after a signal, and `InvalidInput` once the socket was shut down and the last has been read.
+/// after a signal; and `UnexpectedEof` once the socket was shut down and the last has been read.
 pub fn echo_datagram(
     socket: &UdpSocket,
     scratch: &mut Scratch,
     tally: &mut Tally,
 ) -> io::Result<()> {
-    let (received, sender) = socket.recv_from(&mut scratch.buffer)?;
+    // Not std's `recv_from`: on a socket that was shut down there is no sender, and it panics.
+    let (received, sender) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut scratch.buffer)?;
+    let Some(sender) = sender else { return Err(ErrorKind::UnexpectedEof.into()) };
     scratch.work();
-    match socket.send_to(&scratch.buffer[..received], sender) {
+    let datagram = &scratch.buffer[..received];
+    match sendto(socket.as_raw_fd(), datagram, &sender, MsgFlags::empty()) {
         Ok(sent) => tally.sent(sent as u64),
-        Err(error) => tally.lost(&error),
+        Err(error) => tally.lost(&error.into()),
     }
     Ok(())
 }

@@ -116,9 +116,10 @@ impl Tally {
     }
 }
 
-/// Writes one line to stderr. A closed stderr is no reason to die (`eprintln!` would panic).
+/// Writes one line to stderr, in one piece: other processes may write there, too. A closed stderr is no
+/// reason to die (`eprintln!` would panic).
 pub fn report(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// The end of `main`: one line of totals and exit status 0, or one line of error and exit status 1.

@@ -75,7 +75,7 @@ enum SelectorName {
     Polling,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TriggerName {
     /// On every wait for as long as it is ready
     Level,
@@ -173,6 +173,11 @@ fn run_loop<S: Selector>(
 /// A source for each loop.
 fn sources(args: &Args) -> io::Result<Vec<Source>> {
     let options = &args.options;
+    if args.accept == Accept::Exclusive && args.trigger == TriggerName::Oneshot {
+        return Err(io::Error::other(
+            "--accept exclusive has no oneshot; add --trigger level or edge",
+        ));
+    }
     if args.udp {
         let socket = echo::bind_datagrams(options)?;
         socket.set_nonblocking(true)?;
