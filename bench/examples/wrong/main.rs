@@ -99,6 +99,7 @@ fn listen(args: &Args) -> io::Result<TcpListener> {
     socket.set_reuse_address(args.fault != Fault::KeepsThePort)?;
     if let Err(error) = socket.bind(&addr.into()) {
         if args.fault == Fault::PanicsWhenTheAddressIsInUse {
+            #[expect(clippy::panic, reason = "this is the fault")]
             std::panic::panic_any("address in use");
         }
         return Err(io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")));
