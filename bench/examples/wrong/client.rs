@@ -76,6 +76,7 @@ impl Shared {
             connections: self.connections.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            ..Totals::default()
         }
     }
 
