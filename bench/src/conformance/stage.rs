@@ -221,6 +221,8 @@ impl<'a> Server<'a> {
     /// that it cannot get rid of. Fails when it takes them all the same.
     pub fn stuck(&self, count: usize) -> Verdict<Vec<Client>> {
         let mut clients = self.served_many(count)?;
+        // One alone finds out whether there is a bound, before many take the machine's memory.
+        self.get_stuck(&mut clients[..count.min(1)])?;
         self.get_stuck(&mut clients)?;
         Ok(clients)
     }

@@ -20,10 +20,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use expected::{EXPECTED, Expected};
 
 /// Shorter than the suite's own: these servers are expected to let it wait.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Faults that are tested at the same time.
-const TEST_THREADS: usize = 2;
+const TEST_THREADS: usize = 3;
 
 /// Cases of one fault that run at the same time. Most of the time they wait.
 const CASES_AT_ONCE: usize = 4;
