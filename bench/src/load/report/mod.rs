@@ -2,6 +2,7 @@
 //! JSON.
 
 mod environment;
+mod files;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use super::outcome::per_second;
 use super::{Fault, Faults, Latency, Plan, Rate, Sample, Slice};
 
 pub use environment::Environment;
+pub use files::{csv, hgrm, log, read_log, write_whole};
 pub use text::duration;
 
 /// Name and version of the JSON form. Fields may be added under the same version; one that changes
