@@ -68,4 +68,4 @@ pub use probe::probe;
 pub use recorder::Latency;
 pub use series::Interval;
 pub use session::Session;
-pub use usage::{ClientCpu, SATURATED};
+pub use usage::{ClientCpu, SATURATED, STARVED};

@@ -120,6 +120,14 @@ impl Report {
             figure(client.user_seconds),
             figure(client.system_seconds)
         )?;
+        if client.starved {
+            writeln!(
+                f,
+                "  STARVED      the generator was ready to run and had no core for {:.0} % of the \
+                 time: something else on this machine made messages late",
+                client.waited.unwrap_or_default() * 100.0
+            )?;
+        }
         if client.saturated == Some(true) {
             writeln!(
                 f,
