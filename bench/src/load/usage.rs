@@ -13,9 +13,9 @@ use serde::Serialize;
 /// what the generator can do, not what the server can.
 pub const SATURATED: f64 = 0.95;
 
-/// Share of the time from which on a generator thread counts as starved, when it was ready to run and
-/// something else had the core: then messages were sent late and taken in late for no fault of the
-/// server's.
+/// Share of the time from which on a generator thread counts as starved, when it was ready to run
+/// and something else had the core: then messages were sent late and taken in late for no fault of
+/// the server's.
 pub const STARVED: f64 = 0.05;
 
 /// CPU time of the generator's threads, and how often they left the processor (getrusage(2)).
@@ -35,9 +35,9 @@ pub struct ClientCpu {
     /// Share of one core that the busiest thread used, from 0 to 1. At [`SATURATED`] or above the
     /// generator was the limit.
     pub busiest_thread: f64,
-    /// Share of the time that the most hindered thread was ready to run and waited for a core, from 0
-    /// to 1 (proc(5), schedstat); `None` is unavailable. At [`STARVED`] or above the machine was too
-    /// busy for its figures to be the server's.
+    /// Share of the time that the most hindered thread was ready to run and waited for a core, from
+    /// 0 to 1 (proc(5), schedstat); `None` is unavailable. At [`STARVED`] or above the machine was
+    /// too busy for its figures to be the server's.
     pub waited: Option<f64>,
 }
 
@@ -120,8 +120,8 @@ fn thread_usage() -> ClientCpu {
     }
 }
 
-/// How long the calling thread has been ready to run without a core, since it began. Read into memory on
-/// the stack: a run allocates nothing.
+/// How long the calling thread has been ready to run without a core, since it began. Read into
+/// memory on the stack: a run allocates nothing.
 fn nanoseconds_waited() -> Option<u64> {
     let mut bytes = [0; 64];
     let length = File::open("/proc/thread-self/schedstat").ok()?.read(&mut bytes).ok()?;
