@@ -1,5 +1,7 @@
 //! The reactor's own promises, on a selector that reports what the test tells it to.
 
+#![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Stdin, stdin};
