@@ -13,6 +13,8 @@ pub struct Server {
     pub args: &'static [&'static str],
     /// What the conformance suite is to expect of it.
     pub traits: Traits,
+    /// Cases of the conformance suite that it does not pass on purpose, each with the reason.
+    pub except: &'static [(&'static str, &'static str)],
 }
 
 /// Where a server differs from the others on purpose. The suite asserts the limit itself: a server that
@@ -80,42 +82,119 @@ const READINESS: Traits = Traits {
     per_client: PerClient::Entry,
 };
 
-/// Workers of the `threadpool` entry.
-const POOL_WORKERS: usize = 4;
+/// Workers of the `threadpool` entries, and preforked processes.
+const WORKERS: usize = 4;
 
-/// Every server, in the order of the reports: from the simplest model to the most elaborate.
+/// A server that keeps every promise.
+const fn server(
+    name: &'static str,
+    package: &'static str,
+    args: &'static [&'static str],
+    traits: Traits,
+) -> Server {
+    Server { name, package, args, traits, except: &[] }
+}
+
+/// Every server, in the order of the reports: from the simplest model to the most elaborate. The one
+/// that has the package's name is its plain form.
 pub const SERVERS: &[Server] = &[
+    server(
+        "blocking-none",
+        "blocking",
+        &["--per-client", "none"],
+        Traits { concurrency: Concurrency::AtMost(1), ..READINESS },
+    ),
+    server(
+        "blocking",
+        "blocking",
+        &["--per-client", "thread"],
+        Traits { per_client: PerClient::Thread, ..READINESS },
+    ),
+    server(
+        "blocking-process",
+        "blocking",
+        &["--per-client", "process"],
+        Traits { per_client: PerClient::Process, ..READINESS },
+    ),
+    server(
+        "blocking-prefork",
+        "blocking",
+        &["--per-client", "process", "--prefork", "4"],
+        Traits { concurrency: Concurrency::AtMost(WORKERS), ..READINESS },
+    ),
+    server(
+        "nonblocking",
+        "nonblocking",
+        &["--wait", "spin"],
+        Traits { spins: true, scans: true, ..READINESS },
+    ),
+    server(
+        "nonblocking-yield",
+        "nonblocking",
+        &["--wait", "yield"],
+        Traits { spins: true, scans: true, ..READINESS },
+    ),
+    server(
+        "nonblocking-sleep",
+        "nonblocking",
+        &["--wait", "sleep:50us"],
+        Traits { spins: true, scans: true, ..READINESS },
+    ),
+    server(
+        "select",
+        "select",
+        &["--call", "select"],
+        Traits { scans: true, descriptor_ceiling: Some(1024), ..READINESS },
+    ),
+    server("select-poll", "select", &["--call", "poll"], Traits { scans: true, ..READINESS }),
+    server("epoll-selector", "epoll-selector", &[], READINESS),
+    server(
+        "epoll-selector-level",
+        "epoll-selector",
+        &["--selector", "polling", "--trigger", "level"],
+        READINESS,
+    ),
+    server(
+        "epoll-selector-edge",
+        "epoll-selector",
+        &["--selector", "polling", "--trigger", "edge"],
+        READINESS,
+    ),
+    server(
+        "epoll-selector-oneshot",
+        "epoll-selector",
+        &["--selector", "polling", "--trigger", "oneshot"],
+        READINESS,
+    ),
+    server("epoll-selector-loops", "epoll-selector", &["--loops", "2"], READINESS),
+    server(
+        "epoll-selector-exclusive",
+        "epoll-selector",
+        &["--loops", "2", "--accept", "exclusive"],
+        READINESS,
+    ),
     Server {
-        name: "blocking-none",
-        package: "blocking",
-        args: &["--per-client", "none"],
-        traits: Traits { concurrency: Concurrency::AtMost(1), ..READINESS },
+        name: "epoll-selector-reuseport",
+        package: "epoll-selector",
+        args: &["--loops", "2", "--accept", "reuseport"],
+        traits: READINESS,
+        except: &[(
+            "address_in_use_is_one_clear_line",
+            "SO_REUSEPORT lets several servers share an address: that is what it is for",
+        )],
     },
-    Server {
-        name: "blocking",
-        package: "blocking",
-        args: &["--per-client", "thread"],
-        traits: Traits { per_client: PerClient::Thread, ..READINESS },
-    },
-    Server {
-        name: "nonblocking",
-        package: "nonblocking",
-        args: &["--wait", "spin"],
-        traits: Traits { spins: true, scans: true, ..READINESS },
-    },
-    Server {
-        name: "select",
-        package: "select",
-        args: &[],
-        traits: Traits { scans: true, descriptor_ceiling: Some(1024), ..READINESS },
-    },
-    Server { name: "epoll-selector", package: "epoll-selector", args: &[], traits: READINESS },
-    Server {
-        name: "threadpool",
-        package: "threadpool",
-        args: &["--workers", "4"],
-        traits: Traits { concurrency: Concurrency::AtMost(POOL_WORKERS), ..READINESS },
-    },
+    server(
+        "threadpool",
+        "threadpool",
+        &["--workers", "4", "--hand-off", "connection"],
+        Traits { concurrency: Concurrency::AtMost(WORKERS), ..READINESS },
+    ),
+    server(
+        "threadpool-readiness",
+        "threadpool",
+        &["--workers", "4", "--hand-off", "readiness"],
+        READINESS,
+    ),
 ];
 
 /// The entries of one package.

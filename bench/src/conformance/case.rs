@@ -148,7 +148,9 @@ pub struct Failure {
 impl Case {
     /// Why the case means nothing for this server, if so.
     pub fn not_applicable(&self, subject: &Subject) -> Option<String> {
-        self.needs.iter().find_map(|need| need.unmet(subject))
+        let exception = subject.except.iter().find(|(name, _)| *name == self.name);
+        let exception = exception.map(|(_, why)| (*why).to_owned());
+        exception.or_else(|| self.needs.iter().find_map(|need| need.unmet(subject)))
     }
 
     /// Runs the case, on servers of its own where they can be started.

@@ -30,6 +30,8 @@ pub struct Subject {
     pub seed: u64,
     /// How long to wait for a server to do what it should.
     pub patience: Duration,
+    /// Cases that it does not pass on purpose, each with the reason.
+    pub except: &'static [(&'static str, &'static str)],
     pattern: Pattern,
 }
 
@@ -65,7 +67,15 @@ impl Subject {
             per_client: PerClient::Entry,
         };
         let pattern = Pattern::new(seed);
-        Subject { name: name.into(), access, traits, seed, patience: PATIENCE, pattern }
+        Subject {
+            name: name.into(),
+            access,
+            traits,
+            seed,
+            patience: PATIENCE,
+            except: &[],
+            pattern,
+        }
     }
 
     /// A server of the catalogue, run from `executable`.
@@ -73,7 +83,8 @@ impl Subject {
         let mut words = vec![executable.display().to_string()];
         words.extend(server.args.iter().map(|&word| word.to_owned()));
         let access = Access::Contract(words);
-        Subject { traits: server.traits, ..Subject::new(server.name, access, seed) }
+        let (traits, except) = (server.traits, server.except);
+        Subject { traits, except, ..Subject::new(server.name, access, seed) }
     }
 
     /// What its clients send.
