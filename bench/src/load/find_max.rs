@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::report::RATE_TOLERANCE;
 use super::{Rate, Sample, Session, Slice, Until};
 
 /// Steps after the first; each halves the range (by ratio) that is left.
@@ -112,8 +111,7 @@ fn try_rate(
     let sample = session.run(&slice.at_rate(*rate))?;
     let response = &session.latency().response;
     let response = Duration::from_nanos(response.value_at_quantile(objective.percentile / 100.0));
-    let achieved = (sample.rate() / rate.per_second - 1.0).abs() <= RATE_TOLERANCE;
-    let kept = achieved && sample.faults.total() == 0 && response < objective.below;
+    let kept = sample.kept_up() && sample.faults.total() == 0 && response < objective.below;
     Ok(Step { rate: rate.per_second, sample, response, kept })
 }
 
