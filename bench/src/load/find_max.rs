@@ -11,6 +11,8 @@ use super::{Rate, Sample, Session, Slice, Until};
 
 /// Steps after the first; each halves the range (by ratio) that is left.
 const STEPS: usize = 10;
+/// How often a step is made whose generator was starved.
+const TRIES: usize = 3;
 /// The search ends when the rate is known to this ratio.
 const PRECISION: f64 = 1.02;
 /// Where the search begins, as a ratio to the rate of a closed loop: an open loop needs some slack.
@@ -84,8 +86,16 @@ pub fn find_max(
     let mut best = None;
     let mut rate = capacity / 2.0;
     for _ in 0..=STEPS {
-        let step = try_rate(session, slice, &Rate { per_second: rate, ..*like }, objective)?;
+        let like = Rate { per_second: rate, ..*like };
+        let mut step = try_rate(session, slice, &like, objective)?;
         watch(&step);
+        for _ in 1..TRIES {
+            // A generator without a core says nothing about the server: ask again.
+            if !step.kept && step.sample.cpu.starved() && !session.stopped() {
+                step = try_rate(session, slice, &like, objective)?;
+                watch(&step);
+            }
+        }
         if step.kept {
             low = rate;
             best = Some(step);
