@@ -1,1 +1,5 @@
 //! What a server process cost, seen from outside.
+
+mod reading;
+
+pub use reading::Reading;
