@@ -4,31 +4,35 @@ use std::io;
 use std::net::Shutdown;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use socket2::Socket;
 
-use crate::{Totals, report};
+use crate::{Listener, Options, Stop, Tally, Totals};
+
+/// How long threads may take to notice that their stream was shut down, once `--drain` is over.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// The clients that a server with blocking threads is serving.
 ///
 /// A thread that blocks in read(2) or write(2) cannot look at a flag: it must be woken by someone who
 /// holds its stream. This is that someone. It also counts, so that accepting can wait for a place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Clients {
-    inner: Mutex<Inner>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
+#[derive(Debug)]
+struct State {
     live: Slab<Arc<Socket>>,
-    totals: Totals,
+    tally: Tally,
     stopping: bool,
 }
 
-/// One client's stream for as long as it is served; dropping it closes the stream and frees the place.
+/// One client's stream for as long as it is served. Dropping it closes the stream and frees the place.
 #[derive(Debug)]
 pub struct Client {
     clients: Arc<Clients>,
@@ -38,19 +42,20 @@ pub struct Client {
 
 impl Clients {
     /// No clients yet.
-    pub fn new() -> Arc<Clients> {
-        Arc::default()
+    pub fn new(options: &Options) -> Arc<Clients> {
+        let state = State { live: Slab::new(), tally: Tally::new(options), stopping: false };
+        Arc::new(Clients { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// Enters a client. If a [`drain`](Clients::drain) has begun, its stream is drained like the others.
+    /// Enters a client. If the drain has begun, its stream is drained like the others.
     pub fn enter(self: &Arc<Clients>, stream: Socket) -> Client {
-        let stream = Arc::new(stream);
-        let mut inner = self.lock();
-        inner.totals.connections += 1;
-        let key = inner.live.insert(Arc::clone(&stream));
-        if inner.stopping {
+        let mut state = self.lock();
+        state.tally.opened(&stream);
+        if state.stopping {
             let _ = stream.shutdown(Shutdown::Read);
         }
+        let stream = Arc::new(stream);
+        let key = state.live.insert(Arc::clone(&stream));
         Client { clients: Arc::clone(self), stream, key }
     }
 
@@ -59,80 +64,96 @@ impl Clients {
         self.lock().live.len()
     }
 
-    /// Sleeps until a client leaves or a drain begins, or for `limit`.
-    pub fn wait_for_change(&self, limit: Option<Duration>) {
-        let inner = self.lock();
-        let before = (inner.live.len(), inner.stopping);
-        let unchanged = |inner: &mut Inner| (inner.live.len(), inner.stopping) == before;
-        drop(self.wait_while(inner, limit, unchanged));
+    /// Sleeps until `listener` may accept again: while it is paused until a client leaves or the pause is
+    /// over, and while `--max-connections` are being served until one of them leaves. A drain ends both.
+    pub fn wait_for_place(&self, listener: &mut Listener) {
+        let mut state = self.lock();
+        if let Some(pause) = listener.patience() {
+            let active = state.live.len();
+            let none_left = |state: &mut State| state.live.len() >= active && !state.stopping;
+            state = self.wait_while(state, Some(pause), none_left);
+            listener.resume();
+        }
+        let full = |state: &mut State| !listener.is_open(state.live.len()) && !state.stopping;
+        drop(self.wait_while(state, None, full));
     }
 
-    /// Whether a drain has begun.
-    pub fn stopping(&self) -> bool {
-        self.lock().stopping
+    /// Starts the thread that wakes the others: it sleeps until a stop is requested, then shuts the
+    /// listener down, which makes accept(2) fail, and lets the clients finish, for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started or no descriptor is left.
+    pub fn drain_when(
+        self: &Arc<Clients>,
+        stop: &Arc<Stop>,
+        listener: &Listener,
+        limit: Duration,
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
+        let doorbell = listener.doorbell()?;
+        let (clients, stop) = (Arc::clone(self), Arc::clone(stop));
+        thread::Builder::new().name("drain".to_owned()).spawn(move || {
+            stop.wait()?;
+            doorbell.shutdown(Shutdown::Read)?;
+            clients.drain(limit);
+            Ok(())
+        })
     }
 
     /// Lets every client finish: shuts down the reading half of its stream, so that its thread finds end
     /// of stream behind what has arrived, echoes that, and leaves. Those that have not left after `limit`
     /// are shut down altogether, which ends a write(2) to a peer that does not read.
-    pub fn drain(&self, limit: Duration) {
-        let mut inner = self.lock();
-        inner.stopping = true;
+    fn drain(&self, limit: Duration) {
+        let mut state = self.lock();
+        state.stopping = true;
         self.changed.notify_all();
-        for (_, stream) in &inner.live {
+        for (_, stream) in &state.live {
             let _ = stream.shutdown(Shutdown::Read);
         }
-        let inner = self.wait_while(inner, Some(limit), |inner| !inner.live.is_empty());
-        for (_, stream) in &inner.live {
+        let state = self.wait_while(state, Some(limit), |state| !state.live.is_empty());
+        for (_, stream) in &state.live {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // Their threads are on their way out now.
-        drop(self.wait_while(inner, Some(Duration::from_secs(1)), |inner| !inner.live.is_empty()));
+        drop(self.wait_while(state, Some(LAST_MOMENT), |state| !state.live.is_empty()));
     }
 
     /// What has been done so far.
     pub fn totals(&self) -> Totals {
-        self.lock().totals
+        self.lock().tally.totals()
     }
 
     fn wait_while<'a>(
         &'a self,
-        mut inner: MutexGuard<'a, Inner>,
+        mut state: MutexGuard<'a, State>,
         limit: Option<Duration>,
-        mut condition: impl FnMut(&mut Inner) -> bool,
-    ) -> MutexGuard<'a, Inner> {
+        mut condition: impl FnMut(&mut State) -> bool,
+    ) -> MutexGuard<'a, State> {
         let deadline = limit.map(|limit| Instant::now() + limit);
-        while condition(&mut inner) {
-            inner = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+        while condition(&mut state) {
+            state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => break,
                 Some(left) => {
-                    let waited = self.changed.wait_timeout(inner, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+                    let woken = self.changed.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        inner
+        state
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Every update is complete at once: a thread that panicked has left nothing half done.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Client {
-    /// Counts what was done for this client, and reports its end when `verbose`.
-    pub fn finish(self, bytes: u64, result: &io::Result<()>, verbose: bool) {
-        let mut inner = self.clients.lock();
-        inner.totals.bytes += bytes;
-        inner.totals.errors += u64::from(result.is_err());
-        drop(inner);
-        match result {
-            Ok(()) if verbose => report(format_args!("closed after {bytes} bytes")),
-            Err(error) if verbose => report(format_args!("failed after {bytes} bytes: {error}")),
-            _ => {}
-        }
+    /// Counts what was done for this client.
+    pub fn served(&self, bytes: u64, result: &io::Result<()>) {
+        let mut state = self.clients.lock();
+        state.tally.sent(bytes);
+        state.tally.closed(&self.stream, result);
     }
 }
 
@@ -146,6 +167,7 @@ impl Deref for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        // The last handle of the stream goes with the last clone of the `Arc`, which is ours.
         self.clients.lock().live.try_remove(self.key);
         self.clients.changed.notify_all();
     }

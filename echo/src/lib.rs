@@ -12,7 +12,7 @@
 //! | [`Scratch`] | the one buffer that a loop or a thread reads into |
 //! | [`Clients`] | the live streams of a server whose threads block, so that a stop can reach them |
 //! | [`Stop`] | SIGINT and SIGTERM, as a flag and as a readable descriptor |
-//! | [`Totals`], [`finish`] | what was done, and the end of `main` |
+//! | [`Tally`], [`Totals`], [`finish`] | what was done, and the end of `main` |
 //!
 //! Not here: accept loops, event loops, registration, and hand-off between threads. They are the model.
 #![forbid(unsafe_code)]
@@ -30,7 +30,7 @@ pub use blocking::echo_until_eof;
 pub use clients::{Client, Clients};
 pub use connection::{Connection, Step, Wants};
 pub use listener::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener, listen};
-pub use options::{DESCRIPTOR_RESERVE, Options};
-pub use report::{Totals, finish, report};
+pub use options::{DESCRIPTOR_RESERVE, Options, parse_duration};
+pub use report::{Tally, Totals, finish, report};
 pub use scratch::{SCRATCH_BYTES, Scratch};
 pub use stop::Stop;

@@ -29,11 +29,12 @@ pub struct Listener {
     socket: Socket,
     max_connections: usize,
     paused_until: Option<Instant>,
+    nonblocking: bool,
 }
 
 /// Binds, listens, and prints `listening on ADDR` with the address that was really bound.
 ///
-/// The socket blocks; a model that must not says so with [`Listener::set_nonblocking`].
+/// The socket blocks; a model that must not block says so with [`Listener::set_nonblocking`].
 /// `max_connections` is the most clients to serve at once, from [`Options::max_connections`].
 ///
 /// # Errors
@@ -54,7 +55,7 @@ pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener>
     writeln!(stdout, "listening on {addr}").and_then(|()| stdout.flush()).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
     })?;
-    Ok(Listener { socket, max_connections, paused_until: None })
+    Ok(Listener { socket, max_connections, paused_until: None, nonblocking: false })
 }
 
 fn bind(options: &Options) -> io::Result<Socket> {
@@ -79,8 +80,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Only those that mean the listener itself is of no use any more, such as EINVAL after
-    /// [`shutdown`](Listener::shutdown).
+    /// Only those that mean the listener itself is of no use any more, such as EINVAL after its
+    /// [`doorbell`](Listener::doorbell) was rung.
     pub fn accept(&mut self, active: usize) -> io::Result<Option<Socket>> {
         if !self.is_open(active) {
             return Ok(None);
@@ -90,6 +91,8 @@ impl Listener {
                 Ok((stream, _)) => {
                     // Fails when the peer has reset already, which its first read will tell.
                     let _ = stream.set_tcp_nodelay(true);
+                    // Linux does not hand the listener's O_NONBLOCK on, the BSDs do.
+                    stream.set_nonblocking(self.nonblocking)?;
                     return Ok(Some(stream));
                 }
                 Err(error) => error,
@@ -128,19 +131,25 @@ impl Listener {
         self.paused_until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Makes [`accept`](Listener::accept) return at once when no client waits.
+    /// Makes [`accept`](Listener::accept) return at once when no client waits, and the streams that it
+    /// returns say `WouldBlock`.
     ///
     /// # Errors
     ///
     /// Those of fcntl(2); none is expected.
-    pub fn set_nonblocking(&self) -> io::Result<()> {
+    pub fn set_nonblocking(&mut self) -> io::Result<()> {
+        self.nonblocking = true;
         self.socket.set_nonblocking(true)
     }
 
-    /// The socket, for a thread that must wake one blocked in `accept`: see
-    /// [`Clients::stop_accepting`](crate::Clients).
-    pub fn socket(&self) -> &Socket {
-        &self.socket
+    /// A second handle of the socket, for whoever must wake a thread that blocks in `accept`:
+    /// `shutdown(Read)` on it makes accept(2) return EINVAL on Linux. Closing it would not wake anyone.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub fn doorbell(&self) -> io::Result<Socket> {
+        self.socket.try_clone()
     }
 }
 

@@ -39,12 +39,12 @@ pub struct Options {
 
     /// Longest time to finish what is pending after SIGINT or SIGTERM, e.g. 500ms or 2s
     #[arg(long, value_name = "DURATION", default_value = "1s",
-          value_parser = humantime::parse_duration)]
+          value_parser = parse_duration)]
     pub drain: Duration,
 
     /// CPU time to burn for each read before it is echoed: stands for a handler that computes
     #[arg(long, value_name = "DURATION", default_value = "0s",
-          value_parser = humantime::parse_duration)]
+          value_parser = parse_duration)]
     pub work: Duration,
 
     /// Report every connection on stderr
@@ -71,6 +71,22 @@ impl Options {
                 Ok(descriptors.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, ceiling))
             }
         }
+    }
+}
+
+/// Longest duration an option may ask for: what is longer is a mistake, or would overflow a clock.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads a duration with its unit, such as `50us`, `300ms` or `2s`; at most a day.
+///
+/// # Errors
+///
+/// When it is not one; the message says how to write it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+        Ok(_) => Err("longer than a day".to_owned()),
+        Err(error) => Err(format!("{error}; write a number and a unit, such as 50us, 300ms or 2s")),
     }
 }
 

@@ -3,7 +3,12 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::AddAssign;
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
+
+use socket2::Socket;
+
+use crate::{Options, Step, Wants};
 
 /// What a server has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +33,71 @@ impl AddAssign for Totals {
         self.connections += other.connections;
         self.bytes += other.bytes;
         self.errors += other.errors;
+    }
+}
+
+/// Keeps the totals, and with `--verbose` reports every connection on stderr, named by its descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    totals: Totals,
+    verbose: bool,
+}
+
+impl Tally {
+    /// Nothing done yet.
+    pub fn new(options: &Options) -> Tally {
+        Tally { totals: Totals::default(), verbose: options.verbose }
+    }
+
+    /// A client was accepted.
+    pub fn opened(&mut self, stream: &Socket) {
+        self.totals.connections += 1;
+        if self.verbose {
+            let fd = stream.as_raw_fd();
+            match stream.peer_addr().ok().and_then(|peer| peer.as_socket()) {
+                Some(peer) => report(format_args!("fd {fd}: {peer} connected")),
+                None => report(format_args!("fd {fd}: connected")),
+            }
+        }
+    }
+
+    /// Bytes were sent back.
+    pub fn sent(&mut self, bytes: u64) {
+        self.totals.bytes += bytes;
+    }
+
+    /// A client's connection has ended.
+    pub fn closed(&mut self, stream: &Socket, result: &io::Result<()>) {
+        self.totals.errors += u64::from(result.is_err());
+        if self.verbose {
+            let fd = stream.as_raw_fd();
+            match result {
+                Ok(()) => report(format_args!("fd {fd}: closed")),
+                Err(error) => report(format_args!("fd {fd}: {error}")),
+            }
+        }
+    }
+
+    /// Takes one step of a connection into account. A peer's error ends its connection and nothing
+    /// else, so it comes back as [`Wants::Close`].
+    pub fn step(&mut self, step: io::Result<Step>, stream: &Socket) -> Step {
+        let step = match step {
+            Ok(step) => step,
+            Err(error) => {
+                self.closed(stream, &Err(error));
+                return Step { received: 0, sent: 0, wants: Wants::Close, would_block: false };
+            }
+        };
+        self.sent(step.sent as u64);
+        if step.wants == Wants::Close {
+            self.closed(stream, &Ok(()));
+        }
+        step
+    }
+
+    /// What has been done so far.
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 }
 
