@@ -111,7 +111,9 @@ impl Shared {
             if self.hangs_up_on(stream) {
                 return Ok(());
             }
-            if self.fault == Fault::ServesOneUntilItIsSilent && !has_event(stream, PollFlags::POLLIN) {
+            if self.fault == Fault::ServesOneUntilItIsSilent
+                && !has_event(stream, PollFlags::POLLIN)
+            {
                 turn = None;
             }
             let received = match stream.read(&mut buffer) {
@@ -177,7 +179,9 @@ impl Shared {
             let result = loop {
                 match stream.read(&mut buffer) {
                     Ok(0) => break Ok(()),
-                    Ok(received) if queue.send(buffer[..received].to_vec()).is_err() => break Ok(()),
+                    Ok(received) if queue.send(buffer[..received].to_vec()).is_err() => {
+                        break Ok(());
+                    }
                     Ok(_) => work(self.work),
                     Err(error) => break Err(error),
                 }

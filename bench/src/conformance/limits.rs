@@ -71,10 +71,7 @@ pub(super) const CASES: &[Case] = &[
         says: "as many clients as the model can serve are served, more wait: never a panic",
         mistake: "a descriptor past 1023 is put into an fd_set, which select(2) has no room for",
         hint: "do not accept what cannot be watched: FD_SETSIZE limits the number of the descriptor",
-        needs: &[
-            Need::Clients(PAST_FD_SETSIZE),
-            Need::Descriptors(PAST_FD_SETSIZE as u64),
-        ],
+        needs: &[Need::Clients(PAST_FD_SETSIZE), Need::Descriptors(PAST_FD_SETSIZE as u64)],
         run: clients_past_fd_setsize,
     },
     Case {

@@ -61,7 +61,10 @@ impl Pattern {
                 format!("what belongs {ahead} bytes further on: bytes were lost or changed places")
             }
             Some(behind) => {
-                format!("what belongs {} bytes before: bytes were repeated or changed places", -behind)
+                format!(
+                    "what belongs {} bytes before: bytes were repeated or changed places",
+                    -behind
+                )
             }
         };
         Some(format!("byte {place} of the stream is {cause}"))
@@ -89,7 +92,10 @@ mod tests {
         let good = pattern.at(100_000, 1000).to_vec();
         assert_eq!(pattern.complaint(100_000, &good), None);
         let lost = pattern.complaint(100_000, &good[5..]).unwrap();
-        assert!(lost.contains("byte 100000 of the stream is what belongs 5 bytes further on"), "{lost}");
+        assert!(
+            lost.contains("byte 100000 of the stream is what belongs 5 bytes further on"),
+            "{lost}"
+        );
         let repeated = pattern.complaint(100_200, &good).unwrap();
         assert!(repeated.contains("200 bytes before"), "{repeated}");
         let mut changed = good;
