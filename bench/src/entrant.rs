@@ -42,6 +42,8 @@ pub struct Entrant {
     pub traits: Traits,
     /// Program and arguments, with the address to listen on as `{addr}`.
     pub command: Vec<String>,
+    /// Whether it prints `listening on ADDR` as the contract has it. Another is told a port that is free.
+    pub announces: bool,
 }
 
 /// Builds the catalogue's servers and starts with them; `all` takes every variant, otherwise it is the
@@ -60,7 +62,8 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
         .map(|server| {
             let (origin, traits) = (Origin::Workspace, server.traits);
             let command = command(&binaries, server.package, server.args)?;
-            Ok(Entrant { name: server.name.to_owned(), origin, traits, command })
+            let name = server.name.to_owned();
+            Ok(Entrant { name, origin, traits, command, announces: true })
         })
         .collect()
 }
@@ -82,7 +85,8 @@ pub fn yardsticks() -> io::Result<Vec<Entrant>> {
     let binaries = build_servers(&[], &examples)?;
     let entrants = YARDSTICKS.iter().map(|(name, example, args)| {
         let (name, origin) = ((*name).to_owned(), Origin::Yardstick);
-        Ok(Entrant { name, origin, traits: UNKNOWN, command: command(&binaries, example, args)? })
+        let command = command(&binaries, example, args)?;
+        Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: true })
     });
     entrants.collect()
 }
@@ -106,7 +110,8 @@ pub fn given(text: &str) -> Result<Entrant, String> {
     if !command.iter().any(|word| word.contains("{addr}") || word.contains("{port}")) {
         return Err("the command must say where to listen: {addr}, or {host} and {port}".to_owned());
     }
-    Ok(Entrant { name: name.to_owned(), origin: Origin::Given, traits: UNKNOWN, command })
+    let (name, origin) = (name.to_owned(), Origin::Given);
+    Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: false })
 }
 
 impl Entrant {
@@ -122,16 +127,13 @@ impl Entrant {
             words.extend(["--work".to_owned(), format!("{}ns", work.as_nanos())]);
         }
         pinned(cpus, || {
-            // A server of ours says where it listens; anyone else's must be told.
-            if self.origin == Origin::Given {
-                let addr = free_addr()?;
-                let command = command_for(&words, addr);
-                let mut command = command.ok_or_else(|| io::Error::other("no {addr}"))?;
-                Process::start_at(&mut command, addr)
+            let addr = if self.announces { ([127, 0, 0, 1], 0).into() } else { free_addr()? };
+            let command = command_for(&words, addr);
+            let mut command = command.ok_or_else(|| io::Error::other("no {addr} to listen on"))?;
+            if self.announces {
+                Process::start(&mut command)
             } else {
-                let any_port = ([127, 0, 0, 1], 0).into();
-                let command = command_for(&words, any_port);
-                Process::start(&mut command.ok_or_else(|| io::Error::other("no {addr}"))?)
+                Process::start_at(&mut command, addr)
             }
         })
     }

@@ -87,6 +87,15 @@ impl Estimate {
 }
 
 impl Verdict {
+    /// In words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Verdict::Faster => "faster",
+            Verdict::Slower => "slower",
+            Verdict::NotDistinguishable => "not distinguishable",
+        }
+    }
+
     /// Judges the ratio of a server to the reference. A difference is claimed when the interval of
     /// `ratio` excludes 1 *and* its median lies beyond everything that the A/A control's interval
     /// reaches; with fewer than [`BLOCKS_MIN`] blocks, or without a control, none is.

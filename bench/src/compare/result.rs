@@ -422,3 +422,18 @@ impl Metric {
         }
     }
 }
+
+impl Latency {
+    /// The latency at a quantile of the curve, if it is one of its points.
+    pub fn at(&self, quantile: f64) -> Option<u64> {
+        self.percentiles.iter().find(|point| point.quantile == quantile).map(|point| point.ns)
+    }
+}
+
+impl CaseCost {
+    /// System calls per message, all names together.
+    pub fn syscalls_total(&self) -> Option<f64> {
+        let rates = self.syscalls_per_message.value()?;
+        Some(rates.iter().map(|rate| rate.per_message).sum())
+    }
+}
