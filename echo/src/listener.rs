@@ -57,7 +57,7 @@ struct SocketFile {
 /// When the address cannot be bound or stdout cannot be written; the message says what to do.
 pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener> {
     let listener = bind(options, &options.addr, max_connections, false)?;
-    listener.announce()?;
+    announce(&listener.local_addr()?)?;
     Ok(listener)
 }
 
@@ -81,7 +81,7 @@ pub fn listen_on_all(
     while listeners.len() < count {
         listeners.push(bind(options, &addr, max_connections, true)?);
     }
-    listeners[0].announce()?;
+    announce(&addr)?;
     Ok(listeners)
 }
 
@@ -134,6 +134,14 @@ fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<S
     socket.bind(&addr.to_sockaddr()?)?;
     socket.listen(options.backlog)?;
     Ok(socket)
+}
+
+/// Prints the one line of stdout.
+pub(crate) fn announce(addr: &Address) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on {addr}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write to stdout: {error}")))
 }
 
 impl Drop for SocketFile {
@@ -231,16 +239,6 @@ impl Listener {
                 None => Err(io::Error::other("the listening socket has no IP address")),
             },
         }
-    }
-
-    /// Prints the one line of stdout.
-    fn announce(&self) -> io::Result<()> {
-        let mut stdout = io::stdout();
-        writeln!(stdout, "listening on {}", self.local_addr()?)
-            .and_then(|()| stdout.flush())
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
-            })
     }
 
     /// A second listener on the same socket, for another loop.

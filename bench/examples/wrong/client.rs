@@ -23,7 +23,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const SWAP_AFTER: u64 = 6 << 20;
 
 /// How long a client may be idle before `drops-idle-clients` drops it.
-const IDLE: Duration = Duration::from_millis(20);
+const IDLE: Duration = Duration::from_millis(50);
 
 /// What the threads share.
 pub(crate) struct Shared {
@@ -76,6 +76,7 @@ impl Shared {
             connections: self.connections.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            ..Totals::default()
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Need, Verdict, fails};
 use super::client::Client;
 use super::observe;
-use super::stage::{Server, Stage};
+use super::stage::{SILENCE, Server, Stage};
 
 /// The longest that a client may wait for its answer while others misbehave. Some thousand times what
 /// it takes undisturbed: this tells stalled from served, not fast from slow.
@@ -197,6 +197,7 @@ fn a_flooding_client_starves_nobody(stage: &Stage) -> Verdict {
 fn idle_clients_are_kept_and_served(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut idle = server.served_many(300)?;
+    thread::sleep(SILENCE);
     expect_sane_latency(&mut server.served()?)?;
     idle.iter_mut().try_for_each(|client| client.exchange(10))?;
     expect_sane_latency(&mut server.served()?)

@@ -53,6 +53,9 @@ impl Pattern {
     /// What is wrong with `received`, at most a period of bytes that should be those from `offset` on.
     pub fn complaint(&self, offset: u64, received: &[u8]) -> Option<String> {
         let expected = self.at(offset, received.len());
+        if expected == received {
+            return None;
+        }
         let wrong = expected.iter().zip(received).position(|(a, b)| a != b)?;
         let place = offset + wrong as u64;
         let cause = match self.place_of(&received[wrong..], place) {

@@ -233,8 +233,8 @@ impl Engine {
     /// What a turn of a loop ends with: the watcher is told, and every [`TICK`] the timeouts are
     /// looked after. Returns the time as of the last event.
     pub(super) fn tick(&mut self) -> u64 {
-        self.recorder.publish();
         let now = self.now;
+        self.recorder.publish(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK.as_nanos() as u64;
             self.expire(now);

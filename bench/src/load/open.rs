@@ -86,7 +86,7 @@ pub(super) fn run(
         let patience = match schedule.next_due() {
             Some(due) if rate.spin || due < engine.now() + TOO_SHORT => EpollTimeout::ZERO,
             Some(due) => {
-                timer.arm(due, engine.now())?;
+                timer.arm(due, engine.look())?;
                 engine.patience(engine.recorder.window_end())
             }
             None if rate.spin => EpollTimeout::ZERO,

@@ -82,7 +82,7 @@ impl PingPong {
             let now = self.recorder.now();
             if connection.next_answered(&self.manner) {
                 self.recorder.answered(now, Stamp::at(sent));
-                self.recorder.publish();
+                self.recorder.publish(now);
                 return Ok(now);
             }
             match received {

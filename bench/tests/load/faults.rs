@@ -99,6 +99,15 @@ fn a_close_instead_of_an_answer_is_an_early_close() {
 }
 
 #[test]
+fn a_close_behind_half_an_answer_is_an_early_close() {
+    let server = breaks_the_eleventh(|bytes| {
+        bytes.truncate(32);
+        Flaw::LastWords
+    });
+    expect(&server, Fault::EarlyClose);
+}
+
+#[test]
 fn a_reset_instead_of_an_answer_is_a_reset() {
     expect(&breaks_the_eleventh(|_| Flaw::Reset), Fault::Reset);
 }

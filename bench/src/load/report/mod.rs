@@ -2,6 +2,7 @@
 //! JSON.
 
 mod environment;
+mod files;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use super::outcome::per_second;
 use super::{Fault, Faults, Latency, Plan, Rate, Sample, Slice};
 
 pub use environment::Environment;
+pub use files::{csv, hgrm, log, read_log, write_whole};
 pub use text::duration;
 
 /// Name and version of the JSON form. Fields may be added under the same version; one that changes
@@ -159,6 +161,10 @@ pub struct Client {
     /// Whether that was all of it: then the generator was the limit. `null` when it spins by
     /// intent.
     pub saturated: Option<bool>,
+    /// Share of the time that the most hindered thread was ready to run and had no core.
+    pub waited: Option<f64>,
+    /// Whether that was too much: something else on the machine made the messages late.
+    pub starved: bool,
     /// Context switches because a thread waited.
     pub voluntary_switches: u64,
     /// Context switches because another thread wanted the core.
@@ -297,6 +303,8 @@ impl Client {
             cpu_ns_per_message: per_message.is_finite().then_some(per_message),
             busiest_thread: cpu.busiest_thread,
             saturated: (!slice.rate.is_some_and(|rate| rate.spin)).then(|| cpu.saturated()),
+            waited: cpu.waited,
+            starved: cpu.starved(),
             voluntary_switches: cpu.voluntary_switches,
             involuntary_switches: cpu.involuntary_switches,
         }
