@@ -20,6 +20,9 @@ use super::turn::CostRun;
 /// one that uses none: ratios between such are ratios of noise.
 const QUIET_NS_PER_S: f64 = 10_000.0;
 
+/// Share of a core from which on a server, or of the machine, counts as busy.
+const BUSY: f64 = 0.9;
+
 /// An open loop that achieved less than this share of the offered rate did not offer it.
 const ACHIEVED_MIN: f64 = 0.99;
 
@@ -130,7 +133,7 @@ fn outcome(measured: &Measured) -> Outcome {
     match (&measured.skipped, &measured.failure, measured.load.offered_per_s, achieved) {
         (Some(reason), ..) => Outcome::Skipped(reason.clone()),
         (_, Some(reason), ..) => Outcome::Failed(reason.clone()),
-        (.., None) => Outcome::Skipped("interrupted before it was measured".to_owned()),
+        (.., None) => Outcome::Failed("no message came back in any block".to_owned()),
         (.., Some(offered), Some(achieved)) if achieved < ACHIEVED_MIN * offered => {
             match generator_was_the_limit(measured) {
                 Some(reason) => Outcome::Invalid(reason),
@@ -147,8 +150,7 @@ fn generator_was_the_limit(measured: &Measured) -> Option<String> {
     let client = measured.median(|turn| Some(turn.client_busy))?;
     let server = measured.median(|turn| turn.server_cores)?;
     let machine = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
-    let limited =
-        client >= SATURATED && server < SATURATED && client + server < SATURATED * machine;
+    let limited = client >= SATURATED && server < BUSY && client + server < BUSY * machine;
     limited.then(|| {
         let (client, server) = (client * 100.0, server * 100.0);
         format!(

@@ -126,6 +126,7 @@ impl Runner<'_> {
                 self.cost_in_ring(running, load, &mut measured[index]);
             }
         }
+        self.excuse_unfinished(&mut measured);
         measured
     }
 
@@ -149,7 +150,7 @@ impl Runner<'_> {
         match turn.and_then(|turn| paused.map(|()| turn)) {
             // A turn that was cut short is not one.
             Ok(_) | Err(_) if self.interrupted() => measured.turns.push(None),
-            Ok(turn) => measured.turns.push(Some(turn)),
+            Ok(turn) => measured.turns.push(turn),
             Err(error) => {
                 measured.turns.push(None);
                 measured.fail(error);
@@ -210,7 +211,17 @@ impl Runner<'_> {
                 break;
             }
         }
+        self.excuse_unfinished(&mut measured);
         measured
+    }
+
+    /// A server whose turn never came did not fail.
+    fn excuse_unfinished(&self, measured: &mut [Measured]) {
+        for measured in measured.iter_mut().filter(|measured| measured.is_in()) {
+            if self.interrupted() && measured.turns.iter().all(Option::is_none) {
+                measured.skipped = Some("interrupted before it was measured".to_owned());
+            }
+        }
     }
 
     /// One server's run in a block; in the last one its system calls are counted too.
@@ -245,7 +256,7 @@ impl Runner<'_> {
             cost: meter.stop(),
             messages: self.control.answered() - answered,
         });
-        measured.turns.push(Some(turn));
+        measured.turns.push(turn);
         match (&mut measured.latency, running.latency.take()) {
             (Some(all), Some(one)) => all.add(&one),
             (all, one) => *all = all.take().or(one),
@@ -269,7 +280,7 @@ impl Runner<'_> {
                 let control = &self.control;
                 let mut running =
                     Running::start(entrant, load, self.layout, control, self.seed).ok()?;
-                rates.push(running.turn(&slice, Metric::MessagesPerSecond).ok()?.value);
+                rates.push(running.turn(&slice, Metric::MessagesPerSecond).ok()??.value);
             }
             crate::statistics::median(&rates)
         };
