@@ -40,7 +40,7 @@ impl Scratch {
     ///
     /// The thread's own clock is used (`CLOCK_THREAD_CPUTIME_ID`, clock_gettime(2)), so that time spent
     /// waiting for a processor does not count as work.
-    pub(crate) fn work(&self) {
+    pub fn work(&self) {
         if self.work.is_zero() {
             return;
         }
