@@ -146,11 +146,6 @@ pub const SERVERS: &[Server] = &[
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
 ];
 
-/// The servers of every comparison: one for each model.
-pub fn models() -> impl Iterator<Item = &'static Server> {
-    SERVERS.iter().filter(|server| !server.variant)
-}
-
 /// The entries of one package.
 pub fn of_package(package: &str) -> impl Iterator<Item = &'static Server> {
     SERVERS.iter().filter(move |server| server.package == package)
