@@ -142,7 +142,7 @@ pub const SERVERS: &[Server] = &[
     variant("epoll-selector-reuseport", "epoll-selector",
         &["--loops", "2", "--accept", "reuseport"], READINESS),
     model("threadpool", "threadpool", &["--workers", "4"], FOUR_WORKERS),
-    variant("threadpool-readiness", "threadpool",
+    model("threadpool-readiness", "threadpool",
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
 ];
 
