@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process;
@@ -127,9 +128,11 @@ fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<S
         socket.set_reuse_port(true)?;
     }
     if let Address::Unix(path) = addr {
-        // A file that nobody listens behind was left by a server that was killed.
+        // A socket that nobody listens behind was left by a server that was killed. Any other file is
+        // somebody's, and connect(2) would refuse that, too.
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
         let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if UnixStream::connect(path).is_err_and(refused) {
+        if is_socket && UnixStream::connect(path).is_err_and(refused) {
             fs::remove_file(path)?;
         }
     }
