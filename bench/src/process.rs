@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -30,6 +31,7 @@ const PIPE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Process {
     child: Child,
     addr: SocketAddr,
+    unix_path: Option<PathBuf>,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
     ended: Option<ExitStatus>,
@@ -68,8 +70,10 @@ impl Process {
         if line.is_empty() {
             return Err(process.ended_early(&program)?);
         }
-        match line.strip_prefix("listening on ").map(|addr| addr.trim().parse()) {
-            Some(Ok(addr)) => process.addr = addr,
+        let announced = line.strip_prefix("listening on ").map(str::trim);
+        match announced.map(|addr| (addr.strip_prefix("unix:"), addr.parse())) {
+            Some((Some(path), _)) => process.unix_path = Some(path.into()),
+            Some((None, Ok(addr))) => process.addr = addr,
             _ => {
                 let complaint = format!("{program} printed {line:?}, not \"listening on ADDR\"");
                 return Err(io::Error::other(complaint));
@@ -139,7 +143,8 @@ impl Process {
             })
         });
         let addr = SocketAddr::from(([0, 0, 0, 0], 0));
-        Ok((Process { child, addr, stdout, stderr, ended: None }, first_line))
+        let process = Process { child, addr, unix_path: None, stdout, stderr, ended: None };
+        Ok((process, first_line))
     }
 
     /// What to say of a server that ended before it listened.
@@ -152,9 +157,14 @@ impl Process {
         )))
     }
 
-    /// The address it listens on.
+    /// The address it listens on; 0.0.0.0:0 when that is a [`unix_path`](Process::unix_path).
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The Unix-domain socket it listens on, if it printed `listening on unix:PATH`.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.unix_path.as_deref()
     }
 
     /// Its process id.

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use bench::catalogue::{self, Concurrency};
 use bench::conformance::{
-    self, Access, Address, Case, Outcome, PATIENCE, Report, Subject, raise_descriptor_limit,
+    self, Access, Address, Case, Outcome, PATIENCE, Report, Subject, Transport,
+    raise_descriptor_limit,
 };
 use clap::Parser;
 
@@ -28,8 +29,12 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES)]
 struct Args {
-    /// A server that runs already: IPV4:PORT, [IPV6]:PORT or unix:/PATH
-    #[arg(long, value_name = "ADDR", group = "subject")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        group = "subject",
+        help = "A server that runs already: IPV4:PORT, [IPV6]:PORT or unix:/PATH"
+    )]
     addr: Option<Address>,
 
     /// A server of this workspace, built beside this program, or `all` of them
@@ -43,6 +48,10 @@ struct Args {
     /// COMMAND takes the contract's options and prints `listening on ADDR`; it needs no {addr}
     #[arg(long, requires = "command")]
     contract: bool,
+
+    /// Have the server listen on a Unix-domain socket instead of a TCP port
+    #[arg(long, conflicts_with = "addr")]
+    unix: bool,
 
     /// How many clients it serves at the same time [default: any number]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..),
@@ -118,12 +127,18 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
                 "nothing to check: give --addr, --server or -- COMMAND; see --help".to_owned()
             );
         }
+        (None, None) if args.unix && !args.contract => {
+            return Err("--unix needs --server or a COMMAND with --contract".to_owned());
+        }
         (None, None) => vec![of_command(args, seed)?],
     };
     for subject in &mut subjects {
         subject.patience = args.patience.into();
         if let Some(count) = args.concurrency {
             subject.traits.concurrency = Concurrency::AtMost(count as usize);
+        }
+        if args.unix {
+            subject.transport = Transport::Unix;
         }
         subject.traits.spins |= args.spins;
         subject.traits.scans |= args.scans;
@@ -200,6 +215,12 @@ fn check(args: &Args, subjects: &[Subject]) -> io::Result<bool> {
     for subject in subjects {
         let (mut report, start) = (Report::new(subject), Instant::now());
         out.title(subject)?;
+        // Of a server that does not even start one line is enough.
+        if let Err(complaint) = subject.probe() {
+            eprintln!("error: {complaint}");
+            passed = false;
+            continue;
+        }
         for &(topic, case) in &cases {
             let start = Instant::now();
             let outcome = case.run(subject);

@@ -46,8 +46,8 @@ pub enum Need {
     ScansNothing,
     /// This many descriptors for our side of the connections.
     Descriptors(u64),
-    /// TCP: an address family with ports.
-    Ports,
+    /// TCP, for the ports and the resets that it has and a Unix-domain socket has not.
+    Tcp,
 }
 
 impl Need {
@@ -88,7 +88,7 @@ impl Need {
                     descriptors_allowed()
                 ),
             ),
-            Need::Ports => (!subject.is_unix_socket(), "has no port: a Unix socket".to_owned()),
+            Need::Tcp => (!subject.is_unix_socket(), "needs TCP, this is a Unix socket".to_owned()),
         };
         (!met).then_some(why)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::case::{Verdict, fails};
 use super::pattern::Pattern;
@@ -69,6 +69,11 @@ impl Client {
             }
         }
         Ok(Client { socket, pattern, sent: 0, received: 0, patience })
+    }
+
+    /// Whether the server's kernel has queued it, now or within `duration`.
+    pub fn is_connected_within(&self, duration: Duration) -> bool {
+        self.wait(PollFlags::POLLOUT, Instant::now() + duration)
     }
 
     /// Bytes sent so far.
@@ -232,6 +237,10 @@ impl Client {
     fn unacknowledged(&self) -> io::Result<i32> {
         let mut count = 0;
         let fd = self.socket.as_raw_fd();
+        if self.socket.domain()? == Domain::UNIX {
+            // What is sent is in the peer's queue at once, and counted as ours until it is read.
+            return Ok(0);
+        }
         // SAFETY: the request writes one int, and `count` is one that outlives the call.
         let result = unsafe { nix::libc::ioctl(fd, nix::libc::TIOCOUTQ, &raw mut count) };
         Errno::result(result)?;
@@ -243,7 +252,8 @@ impl Client {
         Ok(self.socket.shutdown(Shutdown::Write)?)
     }
 
-    /// Sends RST: a close with SO_LINGER of 0 (socket(7)) throws away what is on the way.
+    /// Sends RST: a close with SO_LINGER of 0 (socket(7)) throws away what is on the way. A Unix-domain
+    /// socket has no reset; it just closes.
     pub fn reset(self) {
         // If the option cannot be set the peer has reset first.
         let _ = self.socket.set_linger(Some(Duration::ZERO));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use super::{Case, Outcome, Subject, cases, raise_descriptor_limit};
+use super::{Case, Outcome, Subject, Transport, cases, raise_descriptor_limit};
 use crate::catalogue;
 
 /// Set it to the seed that a failure has printed to repeat it.
@@ -19,8 +19,9 @@ const TEST_THREADS: usize = 4;
 /// The whole of a server's `tests/conformance.rs`: runs every case on every variant of `package` that
 /// the catalogue has, with the binary at `executable`.
 ///
-/// A test's name is `variant::case`, so that `cargo test -p NAME -- half_close` picks some. Cases that
-/// are not applicable show up as ignored, with the reason on stderr.
+/// The plain form of the server is tested on a Unix-domain socket too. A test's name is `variant::case`,
+/// so that `cargo test -p NAME -- half_close` picks some. Cases that are not applicable show up as
+/// ignored, with the reason.
 pub fn main(package: &str, executable: &str) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TEST_THREADS);
@@ -30,8 +31,16 @@ pub fn main(package: &str, executable: &str) -> ExitCode {
     let executable = PathBuf::from(executable);
     let mut trials = Vec::new();
     for server in catalogue::of_package(package) {
-        let subject = Arc::new(Subject::of_catalogue(server, &executable, seed));
-        trials.extend(cases().map(|(_, case)| trial(&subject, case)));
+        let mut subjects = vec![Subject::of_catalogue(server, &executable, seed)];
+        if server.is_plain() {
+            let mut unix = Subject::of_catalogue(server, &executable, seed);
+            unix.name += "-unix";
+            unix.transport = Transport::Unix;
+            subjects.push(unix);
+        }
+        for subject in subjects.into_iter().map(Arc::new) {
+            trials.extend(cases().map(|(_, case)| trial(&subject, case)));
+        }
     }
     if trials.is_empty() {
         eprintln!("error: the catalogue has no server of the package {package}");

@@ -39,7 +39,7 @@ pub use observe::Holds;
 pub use pattern::Pattern;
 pub use report::{CaseReport, JSON_VERSION, Report};
 pub use stage::{Launch, Server, Stage};
-pub use subject::{Access, Address, PATIENCE, Subject, raise_descriptor_limit};
+pub use subject::{Access, Address, PATIENCE, Subject, Transport, raise_descriptor_limit};
 
 /// Every case, by topic, and in each topic from the simplest on.
 pub fn cases() -> impl Iterator<Item = (&'static str, &'static Case)> {

@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +49,8 @@ pub struct Stage<'a> {
     clients: Cell<usize>,
     /// The servers that a case is done with.
     done: RefCell<Vec<Process>>,
+    /// The files of Unix-domain sockets: a server that is killed leaves its own behind.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 /// How to start a server.
@@ -54,7 +58,7 @@ pub struct Stage<'a> {
 pub struct Launch<'a> {
     /// Options of the contract; a server that does not keep it is started without them.
     pub options: &'a [&'a str],
-    /// Where it is to listen; by default on a free port of 127.0.0.1.
+    /// Where it is to listen; by default on any free address of the subject's transport.
     pub addr: Option<String>,
     /// RLIMIT_NOFILE, soft and hard.
     pub descriptor_limit: Option<u64>,
@@ -73,7 +77,12 @@ pub struct Server<'a> {
 impl<'a> Stage<'a> {
     /// An empty stage.
     pub fn new(subject: &'a Subject) -> Stage<'a> {
-        Stage { subject, clients: Cell::new(0), done: RefCell::default() }
+        Stage {
+            subject,
+            clients: Cell::new(0),
+            done: RefCell::default(),
+            files: RefCell::default(),
+        }
     }
 
     /// What is being checked.
@@ -121,7 +130,13 @@ impl<'a> Stage<'a> {
         };
         match process {
             Ok(process) => {
-                let addr = Address::Tcp(process.addr());
+                let addr = match process.unix_path() {
+                    Some(path) => {
+                        self.files.borrow_mut().push(path.to_owned());
+                        Address::Unix(path.to_owned())
+                    }
+                    None => Address::Tcp(process.addr()),
+                };
                 Ok(Server { stage: self, addr, process: Some(process) })
             }
             Err(error) => fails("a server that starts and listens", error),
@@ -143,8 +158,8 @@ impl<'a> Stage<'a> {
 
     /// The command that starts a server which keeps the contract.
     pub fn command(&self, launch: &Launch) -> Verdict<Command> {
-        let addr = launch.addr.as_deref().unwrap_or("127.0.0.1:0");
-        let mut options = vec!["--addr", addr];
+        let addr = launch.addr.clone().unwrap_or_else(|| self.subject.free_address());
+        let mut options = vec!["--addr", &addr];
         options.extend(launch.options);
         let mut command = self.bare_command(&options)?;
         launch.limit(&mut command);
@@ -160,6 +175,16 @@ impl<'a> Stage<'a> {
     /// The number of the next client, from 0 on.
     fn next_client(&self) -> usize {
         self.clients.replace(self.clients.get() + 1)
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        // They are killed, so that none makes its file again.
+        self.done.take().clear();
+        for file in self.files.take() {
+            let _ = fs::remove_file(file);
+        }
     }
 }
 

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, SockAddr};
 
+use super::case::Trouble;
 use super::pattern::Pattern;
+use super::stage::Stage;
 use crate::catalogue::{Concurrency, PerClient, Server, Traits};
 
 /// How long the suite waits for a server to do what it should, unless told otherwise. It is some
@@ -30,6 +33,8 @@ pub struct Subject {
     pub seed: u64,
     /// How long to wait for a server to do what it should.
     pub patience: Duration,
+    /// What a server that we start is told to listen on.
+    pub transport: Transport,
     pattern: Pattern,
 }
 
@@ -43,6 +48,16 @@ pub enum Access {
     Command(Vec<String>),
     /// It runs already, and we know nothing but where.
     Address(Address),
+}
+
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP on 127.0.0.1.
+    #[default]
+    Tcp,
+    /// A stream socket in the file system (unix(7)), in a directory for temporary files.
+    Unix,
 }
 
 /// Where a server listens.
@@ -65,7 +80,15 @@ impl Subject {
             per_client: PerClient::Entry,
         };
         let pattern = Pattern::new(seed);
-        Subject { name: name.into(), access, traits, seed, patience: PATIENCE, pattern }
+        Subject {
+            name: name.into(),
+            access,
+            traits,
+            seed,
+            patience: PATIENCE,
+            transport: Transport::Tcp,
+            pattern,
+        }
     }
 
     /// A server of the catalogue, run from `executable`.
@@ -93,7 +116,10 @@ impl Subject {
 
     /// Whether it listens on a socket in the file system.
     pub fn is_unix_socket(&self) -> bool {
-        matches!(self.access, Access::Address(Address::Unix(_)))
+        match &self.access {
+            Access::Address(addr) => matches!(addr, Address::Unix(_)),
+            _ => self.transport == Transport::Unix,
+        }
     }
 
     /// `count`, or the number of clients it serves at the same time if that is less.
@@ -101,6 +127,33 @@ impl Subject {
         match self.traits.concurrency {
             Concurrency::AtMost(limit) => limit.min(count),
             Concurrency::Unbounded => count,
+        }
+    }
+
+    /// Finds out whether there is a server to be checked at all.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, in a line: it does not start, or does not take a connection.
+    pub fn probe(&self) -> Result<(), String> {
+        let stage = Stage::new(self);
+        match stage.start().and_then(|server| server.connect()) {
+            Ok(_) => Ok(()),
+            Err(Trouble::NotApplicable(why)) => Err(why),
+            Err(Trouble::Fails { seen, .. }) => Err(seen),
+        }
+    }
+
+    /// What to tell a server that keeps the contract and may listen anywhere.
+    pub(super) fn free_address(&self) -> String {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        match self.transport {
+            Transport::Tcp => "127.0.0.1:0".to_owned(),
+            Transport::Unix => {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let name = format!("check-{}-{number}.sock", std::process::id());
+                format!("unix:{}", std::env::temp_dir().join(name).display())
+            }
         }
     }
 
