@@ -136,7 +136,8 @@ impl Running {
         let (cpu_after, elapsed) = (self.clock.now(), started.elapsed());
         complain(&sample, &session.first_fault())?;
         let all_messages = self.control.answered() - answered;
-        let cpu = cpu_before.and_then(|before| Ok(cpu_after?.saturating_sub(before))).ok();
+        let cpu = cpu_before.and_then(|before| Ok(cpu_after?.saturating_sub(before)));
+        let cpu = cpu.ok().filter(|cpu| !cpu.is_zero());
         let latency = session.latency();
         let percentile = |quantile| latency.response.value_at_quantile(quantile) as f64;
         let turn = Turn {
