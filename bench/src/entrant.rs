@@ -53,7 +53,7 @@ pub struct Entrant {
 ///
 /// When the servers do not build.
 pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
-    let chosen: Vec<&Server> = SERVERS.iter().filter(|server| all || is_plain(server)).collect();
+    let chosen: Vec<&Server> = SERVERS.iter().filter(|server| all || !server.variant).collect();
     let mut packages: Vec<&str> = chosen.iter().map(|server| server.package).collect();
     packages.dedup();
     let binaries = build_servers(&packages, &[])?;
@@ -70,7 +70,7 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
 
 /// The names that [`of_workspace`] would return, without building anything.
 pub fn names_of_workspace(all: bool) -> impl Iterator<Item = (&'static str, Traits)> {
-    let chosen = SERVERS.iter().filter(move |server| all || is_plain(server));
+    let chosen = SERVERS.iter().filter(move |server| all || !server.variant);
     chosen.map(|server| (server.name, server.traits))
 }
 
@@ -171,10 +171,6 @@ pub fn excuse(traits: &Traits, connections: usize) -> Option<String> {
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
-}
-
-fn is_plain(server: &Server) -> bool {
-    server.name == server.package || server.traits.concurrency == Concurrency::AtMost(1)
 }
 
 fn command(binaries: &Binaries, target: &str, args: &[&str]) -> io::Result<Vec<String>> {

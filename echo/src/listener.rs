@@ -75,6 +75,8 @@ pub fn listen_on_all(
     if matches!(options.addr, Address::Unix(_)) {
         return Err(io::Error::other("SO_REUSEPORT needs a TCP address, not unix:"));
     }
+    // SO_REUSEPORT would share the port with a stranger's server, too: first see that there is none.
+    drop(bind(options, &options.addr, max_connections, false)?);
     let first = bind(options, &options.addr, max_connections, true)?;
     let addr = first.local_addr()?; // The others need the port that was really bound.
     let mut listeners = vec![first];

@@ -154,6 +154,9 @@ impl Server {
                     lock(&self.listener).resume();
                     self.watch_listener()?;
                 }
+                if self.is_drained() {
+                    self.poller.notify()?; // The leader sleeps, and nobody else would wake it.
+                }
                 return Ok(());
             }
         };
@@ -164,18 +167,25 @@ impl Server {
     /// Accepts who waits, up to a bound.
     fn accept(&self, tally: &mut Tally) -> io::Result<()> {
         for _ in 0..ACCEPTS_PER_TURN {
+            if self.deadline.get().is_some() {
+                return Ok(());
+            }
             let active = lock(&self.clients).len();
             let Some(stream) = lock(&self.listener).accept(active)? else { break };
             tally.opened(&stream);
             let mut clients = lock(&self.clients);
+            if self.deadline.get().is_some() {
+                let _ = stream.shutdown(Shutdown::Read); // The drain has begun without it.
+            }
             let entry = clients.vacant_entry();
             let key = entry.key() + FIRST_CLIENT;
             // SAFETY: it is deleted before it is dropped, in `serve_client`, or the process ends.
             #[allow(unsafe_code)]
-            unsafe {
-                self.poller.add(stream.as_raw_fd(), Event::readable(key))?;
+            let added = unsafe { self.poller.add(stream.as_raw_fd(), Event::readable(key)) };
+            // The kernel may have no memory for this one: it is closed, and the others go on.
+            if added.is_ok() {
+                entry.insert(Arc::new(Mutex::new(Connection::new(stream))));
             }
-            entry.insert(Arc::new(Mutex::new(Connection::new(stream))));
         }
         self.watch_listener()
     }
@@ -197,7 +207,7 @@ impl Server {
     fn begin_drain(&self) -> io::Result<()> {
         self.deadline.get_or_init(|| Instant::now() + self.drain);
         self.shut_down(Shutdown::Read, |_| true);
-        Ok(())
+        self.poller.notify() // The leader may have gone to sleep without the deadline.
     }
 
     /// Whether a drain has begun, and has come to its end.

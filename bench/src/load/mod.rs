@@ -62,7 +62,7 @@ pub use address::Address;
 pub use content::Content;
 pub use find_max::{Objective, Step, find_max};
 pub use open::{Arrivals, Rate};
-pub use outcome::{Fault, Faults, Sample};
+pub use outcome::{Fault, Faults, RATE_TOLERANCE, Sample};
 pub use plan::{Control, Plan, Slice, Until};
 pub use probe::probe;
 pub use recorder::Latency;

@@ -162,6 +162,11 @@ impl Recorder {
         self.run.to
     }
 
+    /// When the window opens and closes, in nanoseconds of the clock.
+    pub(super) fn window(&self) -> (u64, u64) {
+        (self.run.from, self.run.to)
+    }
+
     /// Whether sending is over: the window has closed, or someone asked to stop.
     pub(super) fn is_over(&self, now: u64) -> bool {
         now >= self.run.to || self.control.stopped()
@@ -169,7 +174,14 @@ impl Recorder {
 
     /// A message is sent: in an open loop, notes how late.
     pub(super) fn sending(&mut self, stamp: Stamp) {
-        if self.run.open_loop && stamp.sent >= self.run.from {
+        let run = &mut self.run;
+        if !run.open_loop {
+            return;
+        }
+        if stamp.intended >= run.from && stamp.intended <= run.to {
+            run.sample.due += 1;
+        }
+        if stamp.sent >= run.from {
             self.latency.sending(stamp);
             if let Some(series) = &mut self.series {
                 series.sending(stamp);
@@ -213,6 +225,7 @@ impl Recorder {
 
     /// Messages that were due in the window and not sent.
     pub(super) fn unsent(&mut self, count: u64) {
+        self.run.sample.due += count;
         self.run.sample.unsent += count;
     }
 

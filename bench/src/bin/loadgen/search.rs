@@ -13,7 +13,11 @@ pub(crate) fn run(load: &Load, session: &mut Session, slice: &Slice) -> io::Resu
     let mut stderr = io::stderr();
     writeln!(stderr, "searching the highest rate with {objective} (response time)")?;
     let watch = |step: &Step| {
-        let verdict = if step.kept { "kept" } else { "not kept" };
+        let verdict = match (step.kept, step.sample.cpu.starved()) {
+            (true, _) => "kept",
+            (false, false) => "not kept",
+            (false, true) => "not kept, but the generator had no core at times",
+        };
         let _ = writeln!(
             io::stderr(),
             "  {:>10.0} messages/s asked, {:>10.0} achieved, p{} {:>10}  {verdict}",
