@@ -22,6 +22,11 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
+    // Cargo runs benchmarks in their package's folder; a relative path on the command line means the
+    // folder that cargo was called in.
+    if let Some(shells) = env::var_os("PWD") {
+        let _ = env::set_current_dir(shells);
+    }
     match compare::run(&Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use echo::{ACCEPT_PAUSE, Options, SCRATCH_BYTES, Scratch, Stop, Totals};
+use smol::channel::Receiver;
 use smol::future::or;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::lock::{Semaphore, SemaphoreGuardArc};
@@ -40,6 +41,8 @@ struct Shared {
     bytes: AtomicU64,
     errors: AtomicU64,
     active: AtomicU64,
+    /// Closed when the server is to stop.
+    stopped: Receiver<()>,
 }
 
 fn main() -> ExitCode {
@@ -52,14 +55,15 @@ fn serve(options: Options) -> io::Result<Totals> {
     let mut listener = echo::listen(&options, places)?;
     listener.set_nonblocking()?;
     let listener = TcpListener::from(listener.as_fd().try_clone_to_owned()?);
+    let (stopping, stopped) = smol::channel::bounded::<()>(1);
     let shared = Arc::new(Shared {
         options,
         connections: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         errors: AtomicU64::new(0),
         active: AtomicU64::new(0),
+        stopped,
     });
-    let (stopping, stopped) = smol::channel::bounded::<()>(1);
     let (done, wait_until_done) = mpsc::channel::<()>();
     // A thread may sleep in Stop::wait; a task may not.
     std::thread::spawn(move || {
@@ -73,7 +77,7 @@ fn serve(options: Options) -> io::Result<Totals> {
         let listener = Async::new(listener)?;
         let places = Arc::new(Semaphore::new(places));
         let until_stopped = async {
-            let _ = stopped.recv().await;
+            let _ = shared.stopped.recv().await;
         };
         or(accept(&listener, &executor, places, &shared), until_stopped).await;
         drop(listener);
@@ -125,16 +129,21 @@ async fn client(stream: TcpStream, place: SemaphoreGuardArc, shared: Arc<Shared>
 async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let work = Scratch::with(0, shared.options.work);
     let mut buffer = vec![0; SCRATCH_BYTES];
+    let mut drained = false;
     loop {
-        let received = match shared.options.idle_timeout {
-            None => stream.read(&mut buffer).await?,
-            Some(limit) => {
-                let too_long = async {
-                    Timer::after(limit).await;
-                    Err(io::ErrorKind::TimedOut.into())
-                };
-                or(stream.read(&mut buffer), too_long).await?
+        let stopped = async {
+            match drained {
+                false => drop(shared.stopped.recv().await),
+                true => smol::future::pending().await,
             }
+            Ok(None)
+        };
+        let read = async { read(&mut stream, &mut buffer, shared).await.map(Some) };
+        let Some(received) = or(read, stopped).await? else {
+            // What has arrived is echoed yet, and behind it the task finds end of stream.
+            drained = true;
+            stream.shutdown(Shutdown::Read)?;
+            continue;
         };
         if received == 0 {
             return Ok(());
@@ -143,4 +152,13 @@ async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()
         stream.write_all(&buffer[..received]).await?;
         shared.bytes.fetch_add(received as u64, Ordering::Relaxed);
     }
+}
+
+async fn read(stream: &mut TcpStream, buffer: &mut [u8], shared: &Shared) -> io::Result<usize> {
+    let Some(limit) = shared.options.idle_timeout else { return stream.read(buffer).await };
+    let too_long = async {
+        Timer::after(limit).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    or(stream.read(buffer), too_long).await
 }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +19,11 @@ use std::sync::{Arc, mpsc};
 
 use clap::Parser;
 use echo::{ACCEPT_PAUSE, Options, SCRATCH_BYTES, Scratch, Stop, Totals};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 /// TCP echo server: a task for each client, on the threads of tokio's runtime.
@@ -41,6 +43,8 @@ struct Shared {
     /// A permit for each client; accepting waits for one.
     places: Semaphore,
     places_max: u32,
+    /// Becomes true when the server is to stop.
+    stopping: watch::Sender<bool>,
     connections: AtomicU64,
     bytes: AtomicU64,
     errors: AtomicU64,
@@ -68,24 +72,26 @@ fn serve(args: Args) -> io::Result<Totals> {
         options,
         places: Semaphore::new(places),
         places_max: places as u32,
+        stopping: watch::Sender::new(false),
         connections: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         errors: AtomicU64::new(0),
     });
-    let (stopping, stopped) = oneshot::channel();
     let (done, wait_until_done) = mpsc::channel::<()>();
+    let tell = Arc::clone(&shared);
     // A thread may sleep in Stop::wait; a task may not.
     std::thread::spawn(move || {
         let _ = stop.wait();
-        let _ = stopping.send(());
+        tell.stopping.send_replace(true);
         // Stop must outlive the drain: a second signal ends the process at once.
         let _ = wait_until_done.recv();
     });
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener.as_fd().try_clone_to_owned()?.into())?;
+        let mut stopping = shared.stopping.subscribe();
         tokio::select! {
             () = accept(listener, &shared) => {}
-            _ = stopped => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
         }
         // Whoever is being served has until the deadline; every place is free when all have left.
         let all = shared.places.acquire_many(shared.places_max);
@@ -126,10 +132,17 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>) {
 async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let work = Scratch::with(0, shared.options.work);
     let mut buffer = vec![0; SCRATCH_BYTES];
+    let mut stopping = shared.stopping.subscribe();
+    let mut drained = false;
     loop {
-        let received = match shared.options.idle_timeout {
-            None => stream.read(&mut buffer).await?,
-            Some(limit) => timeout(limit, stream.read(&mut buffer)).await??,
+        let received = tokio::select! {
+            received = read(&mut stream, &mut buffer, shared) => received?,
+            _ = stopping.wait_for(|stopping| *stopping), if !drained => {
+                // What has arrived is echoed yet, and behind it the task finds end of stream.
+                drained = true;
+                SockRef::from(&stream).shutdown(Shutdown::Read)?;
+                continue;
+            }
         };
         if received == 0 {
             return Ok(());
@@ -137,5 +150,12 @@ async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()
         work.work();
         stream.write_all(&buffer[..received]).await?;
         shared.bytes.fetch_add(received as u64, Ordering::Relaxed);
+    }
+}
+
+async fn read(stream: &mut TcpStream, buffer: &mut [u8], shared: &Shared) -> io::Result<usize> {
+    match shared.options.idle_timeout {
+        None => stream.read(buffer).await,
+        Some(limit) => timeout(limit, stream.read(buffer)).await?,
     }
 }

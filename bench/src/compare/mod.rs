@@ -24,6 +24,8 @@ pub mod result;
 mod run;
 mod scenario;
 mod table;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::env;

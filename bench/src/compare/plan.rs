@@ -15,6 +15,8 @@ use super::scenario::{SCENARIOS, Scenario as Spec, Turns};
 
 /// Descriptors of the client that are not connections.
 const DESCRIPTOR_RESERVE: u64 = 200;
+/// Why a server is skipped that the filter leaves out.
+pub(super) const NOT_ASKED_FOR: &str = "not asked for";
 /// What counting system calls and starting a server take, roughly.
 const EXTRA_MS: u64 = 400;
 
@@ -83,7 +85,7 @@ fn plan_point(
         let chosen = entrant.origin != Origin::Control && matches(entrant);
         wanted |= chosen;
         if !chosen && index != reference && index != control {
-            return Some("not asked for".to_owned());
+            return Some(NOT_ASKED_FOR.to_owned());
         }
         if load.work_ns > 0 && entrant.origin == Origin::Given {
             return Some("cannot be told to compute (--work)".to_owned());

@@ -172,7 +172,7 @@ impl Runner<'_> {
             Ok(_) | Err(_) if self.interrupted() => {}
             Ok(cost) => {
                 measured.cost_runs.push(cost);
-                measured.syscalls = running.syscalls(self.traced_messages(load));
+                measured.syscalls = running.syscalls(self.traced_messages(load), load);
             }
             Err(error) => measured.fail(error),
         }
@@ -262,7 +262,7 @@ impl Runner<'_> {
             (all, one) => *all = all.take().or(one),
         }
         if block + 1 == self.effort.blocks && scenario.metric != Metric::LatencyP99 {
-            measured.syscalls = running.syscalls(self.traced_messages(&load));
+            measured.syscalls = running.syscalls(self.traced_messages(&load), &load);
         }
         Ok(())
     }

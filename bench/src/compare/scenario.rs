@@ -135,7 +135,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "slow_handler",
         question: "What does a request that computes for 1 ms do to the others?",
         axis: ("connections", "connections", true),
-        metric: Metric::LatencyP99,
+        metric: Metric::LatencyP50,
         turns: Turns::Slices,
         points: &[1.0, 4.0, 16.0],
         few_points: &[4.0],

@@ -7,6 +7,7 @@ use crate::cost::Reading;
 use crate::load::report::duration;
 use crate::statistics::Estimate;
 
+use super::plan::NOT_ASKED_FOR;
 use super::result::{Case, LatencyKind, Metric, Outcome, Point, Scenario};
 
 const HEADER: &[&str] = &[
@@ -75,7 +76,8 @@ fn noise_floor(point: &Point) -> String {
 fn table(point: &Point, metric: Metric) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(HEADER.to_vec());
-    for case in &point.cases {
+    let left_out = Outcome::Skipped(NOT_ASKED_FOR.to_owned());
+    for case in point.cases.iter().filter(|case| case.outcome != left_out) {
         table.add_row(row(case, metric));
     }
     for column in table.column_iter_mut().skip(1) {

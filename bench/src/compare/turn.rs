@@ -136,7 +136,8 @@ impl Running {
         let (cpu_after, elapsed) = (self.clock.now(), started.elapsed());
         complain(&sample, &session.first_fault())?;
         let all_messages = self.control.answered() - answered;
-        let cpu = cpu_before.and_then(|before| Ok(cpu_after?.saturating_sub(before))).ok();
+        let cpu = cpu_before.and_then(|before| Ok(cpu_after?.saturating_sub(before)));
+        let cpu = cpu.ok().filter(|cpu| !cpu.is_zero());
         let latency = session.latency();
         let percentile = |quantile| latency.response.value_at_quantile(quantile) as f64;
         let turn = Turn {
@@ -200,7 +201,10 @@ impl Running {
     }
 
     /// System calls by name over a fixed number of messages. Nothing is timed meanwhile.
-    pub(super) fn syscalls(&mut self, messages: u64) -> Reading<Vec<SyscallRate>> {
+    pub(super) fn syscalls(&mut self, messages: u64, load: &LoadInfo) -> Reading<Vec<SyscallRate>> {
+        if load.work_ns > 0 {
+            return Reading::unavailable("--work asks the clock again and again");
+        }
         Reading::from(self.count_syscalls(messages))
     }
 
