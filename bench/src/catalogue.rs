@@ -1,5 +1,7 @@
 //! The servers of this workspace, and what is true of each.
 
+use std::fmt;
+
 /// One way to run a server: an entry of the conformance suite and a line of every comparison.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -36,6 +38,26 @@ pub enum Concurrency {
     Unbounded,
     /// This many.
     AtMost(usize),
+}
+
+impl Concurrency {
+    /// Whether `count` clients can be served at the same time.
+    pub fn allows(self, count: usize) -> bool {
+        match self {
+            Concurrency::Unbounded => true,
+            Concurrency::AtMost(limit) => count <= limit,
+        }
+    }
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Concurrency::Unbounded => f.write_str("any number of clients"),
+            Concurrency::AtMost(1) => f.write_str("1 client"),
+            Concurrency::AtMost(limit) => write!(f, "{limit} clients"),
+        }
+    }
 }
 
 /// What a connected client occupies in the server.

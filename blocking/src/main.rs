@@ -2,13 +2,14 @@
 //!
 //! **What blocks, and where.** accept(2) until a client connects, read(2) until it has sent something,
 //! write(2) until it has taken it. A thread that waits for one client can do nothing else: so either
-//! there is one client at a time (`--per-client none`), or a thread for each (`--per-client thread`).
+//! there is one client at a time (`--per-client none`), or a thread (`thread`) or a process (`process`)
+//! for each.
 //!
 //! **What the kernel tells us.** Nothing. It puts us to sleep, and wakes us when the call has its answer.
 //!
 //! **What it costs.** Two system calls for each message and no third: no model needs fewer without
 //! handing the kernel a batch. A client costs a thread: a stack, a kernel stack, and a switch to it for
-//! each message.
+//! each message. Or a process: the same, and an address space.
 //!
 //! **How it differs from the model before.** It is the first. Read the loop of [`echo::echo_until_eof`].
 //!
@@ -20,15 +21,18 @@
 //! ```
 //!
 //! Not here: a fixed number of threads; that is `threadpool`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // Except for fork(2) and the handler of a signal.
+
+mod process;
 
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use clap::{Parser, ValueEnum};
-use echo::{Client, Clients, Options, Scratch, Stop, Totals};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
+use echo::{Client, Clients, Listener, Options, Scratch, Stop, Totals};
 
 /// Stack of a client's thread in bytes: virtual memory until it is touched, but ten thousand threads
 /// with std's 2 MiB would take 20 GB of it.
@@ -44,6 +48,11 @@ struct Args {
     /// What serves a client
     #[arg(long, value_enum, default_value_t = PerClient::Thread)]
     per_client: PerClient,
+
+    /// With --per-client process: fork this many at the start, each of which serves one client at a
+    /// time, instead of one for each client
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    prefork: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,42 +61,60 @@ enum PerClient {
     None,
     /// A thread of its own
     Thread,
+    /// A process of its own
+    Process,
 }
 
 fn main() -> ExitCode {
-    echo::finish(serve(&Args::parse()))
+    let args = Args::parse();
+    echo::finish(match (args.per_client, args.prefork) {
+        (PerClient::Process, None) => process::serve_each(&args.options),
+        (PerClient::Process, Some(count)) => process::serve_preforked(&args.options, count.into()),
+        (per_client, None) => serve(per_client, &args.options),
+        (_, Some(_)) => {
+            let message = "--prefork needs --per-client process";
+            Args::command().error(ErrorKind::ArgumentConflict, message).exit()
+        }
+    })
 }
 
-fn serve(args: &Args) -> io::Result<Totals> {
-    let options = &args.options;
+fn serve(per_client: PerClient, options: &Options) -> io::Result<Totals> {
     let stop = Arc::new(Stop::new()?);
-    let mut listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
+    let listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
+    accept_and_serve(listener, &stop, per_client, options)
+}
+
+fn accept_and_serve(
+    mut listener: Listener,
+    stop: &Arc<Stop>,
+    per_client: PerClient,
+    options: &Options,
+) -> io::Result<Totals> {
     let clients = Clients::new(options);
-    let drain = clients.drain_when(&stop, &listener, options.drain)?;
+    let drain = clients.drain_when(stop, &listener, options.drain)?;
     while !stop.requested() {
         clients.wait_for_place(&mut listener);
         match listener.accept(clients.active()) {
             Ok(Some(stream)) => {
                 let client = Arc::new(clients.enter(stream));
-                match args.per_client {
-                    PerClient::None => serve_client(&client, options),
-                    PerClient::Thread => {
-                        while let Err(error) = spawn(&client, options) {
-                            // No thread to be had: the client waits with us for another to leave.
-                            echo::report(format_args!("cannot start a thread: {error}"));
-                            listener.pause();
-                            clients.wait_for_place(&mut listener);
-                            if stop.requested() {
-                                break;
-                            }
-                        }
+                if per_client == PerClient::None {
+                    serve_client(&client, options);
+                    continue;
+                }
+                while let Err(error) = spawn(&client, options) {
+                    // No thread to be had: the client waits with us for another to leave.
+                    echo::report(format_args!("cannot start a thread: {error}"));
+                    listener.pause();
+                    clients.wait_for_place(&mut listener);
+                    if stop.requested() {
+                        break;
                     }
                 }
             }
             // Accepting is paused for want of descriptors.
             Ok(None) => {}
-            // The listener was shut down under us, to wake us.
-            Err(_) if stop.requested() => break,
+            // The listener was shut down to wake us: it is of no other use any more (EINVAL).
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
             Err(error) => return Err(error),
         }
     }

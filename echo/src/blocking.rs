@@ -24,6 +24,8 @@ pub fn echo_until_eof(
             Ok(received) => received,
             // A signal came first: nothing was read, ask again.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // The peer was silent for the whole of --idle-timeout.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
         scratch.work();

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use crate::Scratch;
+use crate::idle::IDLE_TICKS;
 
 /// One client's connection: a state machine that is moved one [`step`](Connection::step) at a time.
 ///
@@ -17,6 +18,8 @@ pub struct Connection<S> {
     /// Received but not yet sent: `pending[sent..]`. Unallocated while empty.
     pending: Vec<u8>,
     sent: usize,
+    /// Ticks since a byte moved.
+    quiet: u8,
 }
 
 /// What a connection waits for.
@@ -47,7 +50,7 @@ pub struct Step {
 impl<S: Read + Write> Connection<S> {
     /// A connection that has neither received nor sent anything. `stream` should be non-blocking.
     pub fn new(stream: S) -> Connection<S> {
-        Connection { stream, pending: Vec::new(), sent: 0 }
+        Connection { stream, pending: Vec::new(), sent: 0, quiet: 0 }
     }
 
     /// Moves the connection on by one step: with bytes pending one write(2), otherwise one read(2) and,
@@ -66,6 +69,7 @@ impl<S: Read + Write> Connection<S> {
         match self.stream.read(&mut scratch.buffer) {
             Ok(0) => Ok(Step { received: 0, sent: 0, wants: Wants::Close, would_block: false }),
             Ok(received) => {
+                self.quiet = 0;
                 scratch.work();
                 self.send(&scratch.buffer[..received])
             }
@@ -79,6 +83,13 @@ impl<S: Read + Write> Connection<S> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes note of a tick of the [`IdleClock`](crate::IdleClock). Returns whether no byte has moved for
+    /// the whole of `--idle-timeout`: drop the connection then.
+    pub fn tick(&mut self) -> bool {
+        self.quiet = self.quiet.saturating_add(1);
+        self.quiet >= IDLE_TICKS
     }
 
     /// Whether bytes are pending.
@@ -104,6 +115,9 @@ impl<S: Read + Write> Connection<S> {
     /// Sends what is pending, and gives the buffer back once it is empty.
     fn flush(&mut self) -> io::Result<Step> {
         let (sent, would_block) = write(&mut self.stream, &self.pending[self.sent..])?;
+        if sent > 0 {
+            self.quiet = 0;
+        }
         self.sent += sent;
         if !self.wants_to_write() {
             self.pending = Vec::new();

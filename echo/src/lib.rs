@@ -6,9 +6,10 @@
 //! | item | what it is |
 //! | --- | --- |
 //! | [`Options`] | the command line that all servers have in common |
-//! | [`listen`], [`Listener`] | the listening socket, and when not to accept from it |
+//! | [`Address`], [`listen`], [`Listener`] | the listening socket, and when not to accept from it |
 //! | [`Connection`] | the echo service over a stream that may say `WouldBlock` |
 //! | [`echo_until_eof`] | the echo service over a stream that blocks |
+//! | [`IdleClock`] | when to close a connection on which nothing moves |
 //! | [`Scratch`] | the one buffer that a loop or a thread reads into |
 //! | [`Clients`] | the live streams of a server whose threads block, so that a stop can reach them |
 //! | [`Stop`] | SIGINT and SIGTERM, as a flag and as a readable descriptor |
@@ -17,19 +18,23 @@
 //! Not here: accept loops, event loops, registration, and hand-off between threads. They are the model.
 #![forbid(unsafe_code)]
 
+mod address;
 mod blocking;
 mod clients;
 mod connection;
+mod idle;
 mod listener;
 mod options;
 mod report;
 mod scratch;
 mod stop;
 
+pub use address::Address;
 pub use blocking::echo_until_eof;
 pub use clients::{Client, Clients};
 pub use connection::{Connection, Step, Wants};
-pub use listener::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener, listen};
+pub use idle::IdleClock;
+pub use listener::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener, listen, listen_on_all, set_timeouts};
 pub use options::{DESCRIPTOR_RESERVE, Options, parse_duration};
 pub use report::{Tally, Totals, finish, report};
 pub use scratch::{SCRATCH_BYTES, Scratch};

@@ -1,13 +1,17 @@
 //! The listening socket, and when not to accept from it.
 
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Socket, Type};
 
-use crate::Options;
+use crate::{Address, Options};
 
 /// How long accepting pauses when the system has run out of descriptors or memory and no connection of
 /// ours ends before. Without a pause a level-triggered loop would spin on the error.
@@ -28,8 +32,19 @@ const ACCEPT_TRIES: usize = 256;
 pub struct Listener {
     socket: Socket,
     max_connections: usize,
+    idle_timeout: Option<Duration>,
     paused_until: Option<Instant>,
     nonblocking: bool,
+    /// Removes the socket's file when the listener is dropped.
+    file: Option<SocketFile>,
+}
+
+/// The name of a Unix-domain socket. Unlike a port it outlives the socket, and must be unlinked: by the
+/// process that made it, and not by one forked from it.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    owner: u32,
 }
 
 /// Binds, listens, and prints `listening on ADDR` with the address that was really bound.
@@ -41,30 +56,92 @@ pub struct Listener {
 ///
 /// When the address cannot be bound or stdout cannot be written; the message says what to do.
 pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener> {
-    let socket = bind(options).map_err(|error| {
+    let listener = bind(options, &options.addr, max_connections, false)?;
+    listener.announce()?;
+    Ok(listener)
+}
+
+/// As [`listen`], with as many listeners on one address as there are loops to accept from them: the
+/// kernel deals the connections out to them (SO_REUSEPORT, socket(7)).
+///
+/// # Errors
+///
+/// As for [`listen`]; and a Unix-domain socket cannot be shared so.
+pub fn listen_on_all(
+    options: &Options,
+    max_connections: usize,
+    count: usize,
+) -> io::Result<Vec<Listener>> {
+    if matches!(options.addr, Address::Unix(_)) {
+        return Err(io::Error::other("SO_REUSEPORT needs a TCP address, not unix:"));
+    }
+    let first = bind(options, &options.addr, max_connections, true)?;
+    let addr = first.local_addr()?; // The others need the port that was really bound.
+    let mut listeners = vec![first];
+    while listeners.len() < count {
+        listeners.push(bind(options, &addr, max_connections, true)?);
+    }
+    listeners[0].announce()?;
+    Ok(listeners)
+}
+
+fn bind(
+    options: &Options,
+    addr: &Address,
+    max_connections: usize,
+    reuse_port: bool,
+) -> io::Result<Listener> {
+    let socket = try_bind(options, addr, reuse_port).map_err(|error| {
         let hint = match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EADDRINUSE) => "; stop what listens there, or choose another --addr",
             Some(Errno::EADDRNOTAVAIL) => "; choose an --addr of this machine",
-            Some(Errno::EACCES) => "; choose a port from 1024 up",
+            Some(Errno::EACCES) => {
+                "; choose an --addr that you may use, such as a port from 1024 up"
+            }
+            Some(Errno::ENOENT) => "; create the directory first",
             _ => "",
         };
-        io::Error::new(error.kind(), format!("cannot listen on {}: {error}{hint}", options.addr))
+        io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}{hint}"))
     })?;
-    let addr = socket.local_addr()?.as_socket().unwrap_or(options.addr);
-    let mut stdout = io::stdout();
-    writeln!(stdout, "listening on {addr}").and_then(|()| stdout.flush()).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
-    })?;
-    Ok(Listener { socket, max_connections, paused_until: None, nonblocking: false })
+    let file = match addr {
+        Address::Tcp(_) => None,
+        Address::Unix(path) => Some(SocketFile { path: path.clone(), owner: process::id() }),
+    };
+    Ok(Listener {
+        socket,
+        max_connections,
+        idle_timeout: options.idle_timeout,
+        paused_until: None,
+        nonblocking: false,
+        file,
+    })
 }
 
-fn bind(options: &Options) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(options.addr), Type::STREAM, None)?;
+fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(addr.domain(), Type::STREAM, None)?;
     // A restart must not wait for the TIME_WAIT of the connections before it (socket(7)).
     socket.set_reuse_address(true)?;
-    socket.bind(&SockAddr::from(options.addr))?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    if let Address::Unix(path) = addr {
+        // A file that nobody listens behind was left by a server that was killed.
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if UnixStream::connect(path).is_err_and(refused) {
+            fs::remove_file(path)?;
+        }
+    }
+    socket.bind(&addr.to_sockaddr()?)?;
     socket.listen(options.backlog)?;
     Ok(socket)
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.owner == process::id() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Listener {
@@ -93,6 +170,9 @@ impl Listener {
                     let _ = stream.set_tcp_nodelay(true);
                     // Linux does not hand the listener's O_NONBLOCK on, the BSDs do.
                     stream.set_nonblocking(self.nonblocking)?;
+                    if !self.nonblocking && self.idle_timeout.is_some() {
+                        set_timeouts(&stream, self.idle_timeout)?;
+                    }
                     return Ok(Some(stream));
                 }
                 Err(error) => error,
@@ -142,6 +222,37 @@ impl Listener {
         self.socket.set_nonblocking(true)
     }
 
+    /// The address that was really bound.
+    fn local_addr(&self) -> io::Result<Address> {
+        match &self.file {
+            Some(file) => Ok(Address::Unix(file.path.clone())),
+            None => match self.socket.local_addr()?.as_socket() {
+                Some(addr) => Ok(Address::Tcp(addr)),
+                None => Err(io::Error::other("the listening socket has no IP address")),
+            },
+        }
+    }
+
+    /// Prints the one line of stdout.
+    fn announce(&self) -> io::Result<()> {
+        let mut stdout = io::stdout();
+        writeln!(stdout, "listening on {}", self.local_addr()?)
+            .and_then(|()| stdout.flush())
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
+            })
+    }
+
+    /// A second listener on the same socket, for another loop.
+    ///
+    /// # Errors
+    ///
+    /// When no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Listener> {
+        let socket = self.socket.try_clone()?;
+        Ok(Listener { socket, paused_until: None, file: None, ..*self })
+    }
+
     /// A second handle of the socket, for whoever must wake a thread that blocks in `accept`:
     /// `shutdown(Read)` on it makes accept(2) return EINVAL on Linux. Closing it would not wake anyone.
     ///
@@ -151,6 +262,17 @@ impl Listener {
     pub fn doorbell(&self) -> io::Result<Socket> {
         self.socket.try_clone()
     }
+}
+
+/// Ends a blocking read(2) or write(2) that moves nothing for `limit`: it fails with EAGAIN (SO_RCVTIMEO
+/// and SO_SNDTIMEO, socket(7)).
+///
+/// # Errors
+///
+/// Those of setsockopt(2); none is expected.
+pub fn set_timeouts(stream: &Socket, limit: Option<Duration>) -> io::Result<()> {
+    stream.set_read_timeout(limit)?;
+    stream.set_write_timeout(limit)
 }
 
 impl AsFd for Listener {

@@ -1,11 +1,12 @@
 //! The command line that all servers have in common.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
+
+use crate::Address;
 
 /// Descriptors that `--max-connections` leaves free by default: the standard streams, the listener, the
 /// stop pipe, the selector, and room for what the process opens in passing.
@@ -23,9 +24,9 @@ pub const DESCRIPTOR_RESERVE: usize = 32;
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = false)]
 pub struct Options {
-    /// Address to listen on: IPV4:PORT or [IPV6]:PORT; port 0 picks a free one
+    /// Address to listen on: IPV4:PORT, [IPV6]:PORT (port 0 picks a free one), or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
-    pub addr: SocketAddr,
+    pub addr: Address,
 
     /// Connections the kernel may queue before they are accepted (capped by net.core.somaxconn)
     #[arg(long, value_name = "COUNT", default_value_t = 1024,
@@ -46,6 +47,11 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value = "0s",
           value_parser = parse_duration)]
     pub work: Duration,
+
+    /// Close a connection on which nothing has moved for this long, or up to a quarter longer
+    /// [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub idle_timeout: Option<Duration>,
 
     /// Report every connection on stderr
     #[arg(short, long)]

@@ -11,7 +11,7 @@ use socket2::Socket;
 use crate::{Options, Step, Wants};
 
 /// What a server has done since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Connections accepted.
     pub connections: u64,
@@ -19,12 +19,18 @@ pub struct Totals {
     pub bytes: u64,
     /// Connections that ended in an error, most often a peer's reset.
     pub errors: u64,
+    /// Where several loops or processes accept: the connections of each, which may be far from even.
+    pub shares: Vec<u64>,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { connections, bytes, errors } = self;
-        write!(f, "connections {connections}, bytes echoed {bytes}, errors {errors}")
+        let Totals { connections, bytes, errors, shares } = self;
+        write!(f, "connections {connections}, bytes echoed {bytes}, errors {errors}")?;
+        if !shares.is_empty() {
+            write!(f, ", connections of each acceptor {shares:?}")?;
+        }
+        Ok(())
     }
 }
 
@@ -33,11 +39,12 @@ impl AddAssign for Totals {
         self.connections += other.connections;
         self.bytes += other.bytes;
         self.errors += other.errors;
+        self.shares.extend(other.shares);
     }
 }
 
 /// Keeps the totals, and with `--verbose` reports every connection on stderr, named by its descriptor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tally {
     totals: Totals,
     verbose: bool,
@@ -97,7 +104,7 @@ impl Tally {
 
     /// What has been done so far.
     pub fn totals(&self) -> Totals {
-        self.totals
+        self.totals.clone()
     }
 }
 

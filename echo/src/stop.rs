@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::{flag, low_level};
+use signal_hook::{SigId, flag, low_level};
 
 /// A request to stop: set by the first SIGINT or SIGTERM. The second one ends the process at once, with
 /// the exit status a shell would report (128 + the signal's number).
@@ -21,6 +21,7 @@ use signal_hook::{flag, low_level};
 pub struct Stop {
     requested: Arc<AtomicBool>,
     pipe: UnixStream,
+    handlers: Vec<SigId>,
 }
 
 impl Stop {
@@ -33,13 +34,15 @@ impl Stop {
     pub fn new() -> io::Result<Stop> {
         let requested = Arc::new(AtomicBool::new(false));
         let (pipe, signalled) = UnixStream::pair()?;
+        let mut handlers = Vec::new();
         for signal in [SIGINT, SIGTERM] {
-            // Handlers run in this order: exit if it is the second time; else note that it is the first.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&requested))?;
-            flag::register(signal, Arc::clone(&requested))?;
-            low_level::pipe::register(signal, signalled.try_clone()?)?;
+            // They run in this order: exit if it is the second time; else note that it is the first.
+            let flag = || Arc::clone(&requested);
+            handlers.push(flag::register_conditional_shutdown(signal, 128 + signal, flag())?);
+            handlers.push(flag::register(signal, flag())?);
+            handlers.push(low_level::pipe::register(signal, signalled.try_clone()?)?);
         }
-        Ok(Stop { requested, pipe })
+        Ok(Stop { requested, pipe, handlers })
     }
 
     /// Whether a stop was requested.
@@ -63,6 +66,16 @@ impl Stop {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Stop {
+    /// Takes the handlers back. A forked child must, before it installs its own: they would write to the
+    /// pipe that it shares with its parent.
+    fn drop(&mut self) {
+        for handler in self.handlers.drain(..) {
+            low_level::unregister(handler);
+        }
     }
 }
 

@@ -14,6 +14,11 @@ pub trait Handler<S> {
     /// The descriptor to watch. It stays the same for as long as the handler lives.
     fn fd(&self) -> BorrowedFd<'_>;
 
+    /// The handler has a token now, and is called from here on. Called once, before all others.
+    fn added(&mut self, context: &mut Context<'_, S>) {
+        let _ = context;
+    }
+
     /// The descriptor may be ready, as `event` says.
     fn ready(&mut self, event: Event, context: &mut Context<'_, S>) -> Next;
 

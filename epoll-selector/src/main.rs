@@ -30,7 +30,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use echo::{ACCEPTS_PER_TURN, Connection, Listener, Options, Scratch, Stop, Tally, Totals, Wants};
+use echo::{
+    ACCEPTS_PER_TURN, Connection, IdleClock, Listener, Options, Scratch, Stop, Tally, Totals, Wants,
+};
 use epoll_selector::{
     Context, Event, Handler, Interest, Mio, Next, Polling, Reactor, Selector, Token, Trigger,
 };
@@ -92,6 +94,7 @@ fn serve<S: Selector>(args: &Args) -> io::Result<Totals> {
         tally: Tally::new(options),
         active: 0,
         waits_for_a_place: None,
+        idle_tick: IdleClock::new(options).interval(),
     };
     let mut reactor = Reactor::new(selector, shared);
     reactor.add(Box::new(Stopper { stop, drain: options.drain }), Interest::READ)?;
@@ -107,6 +110,8 @@ struct Shared {
     active: usize,
     /// The acceptor, while it does not accept: to be woken when a client leaves.
     waits_for_a_place: Option<Token>,
+    /// Time between two ticks of a client's idle clock, if there is one.
+    idle_tick: Option<Duration>,
 }
 
 /// The listener's handler: makes a [`Client`] of each stream.
@@ -171,25 +176,38 @@ impl Handler<Shared> for Client {
         let mut received = 0;
         loop {
             let step = tally.step(self.connection.step(scratch), self.connection.stream());
-            let next = match step.wants {
-                Wants::Read => Next::Wait(Interest::READ),
-                Wants::Write => Next::Wait(Interest::WRITE),
-                Wants::Close => return Next::Close,
-            };
+            if step.wants == Wants::Close {
+                return Next::Close;
+            }
             // Level and oneshot report again what is left; edge does not, so go on until it is done.
             if !edge || step.would_block {
-                return next;
+                return self.wait();
             }
             // A short read has emptied the socket, unless the end of stream is behind it.
             let emptied = (1..scratch.size()).contains(&step.received) && !event.read_closed;
             if emptied && step.wants == Wants::Read {
-                return next;
+                return self.wait();
             }
             received += step.received;
             if received >= TURN_BYTES {
                 return Next::Again;
             }
         }
+    }
+
+    fn added(&mut self, context: &mut Context<'_, Shared>) {
+        if let Some(tick) = context.shared.idle_tick {
+            context.wake_at(Instant::now() + tick);
+        }
+    }
+
+    fn timeout(&mut self, context: &mut Context<'_, Shared>) -> Next {
+        if self.connection.tick() {
+            let _ = self.connection.stream().shutdown(Shutdown::Both);
+            return Next::Again;
+        }
+        self.added(context);
+        self.wait()
     }
 
     fn stop(&mut self, _: &mut Context<'_, Shared>) -> Next {
@@ -203,6 +221,14 @@ impl Handler<Shared> for Client {
         if let Some(acceptor) = context.shared.waits_for_a_place.take() {
             context.wake(acceptor);
         }
+    }
+}
+
+impl Client {
+    /// Bytes first go out, then come in.
+    fn wait(&self) -> Next {
+        let to_write = self.connection.wants_to_write();
+        Next::Wait(if to_write { Interest::WRITE } else { Interest::READ })
     }
 }
 

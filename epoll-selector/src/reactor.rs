@@ -59,12 +59,20 @@ impl<S: Selector, T> Reactor<S, T> {
     /// # Errors
     ///
     /// Those of [`Selector::add`]; the handler is dropped.
-    pub fn add(&mut self, handler: Box<dyn Handler<T>>, interest: Interest) -> io::Result<Token> {
-        let place = self.handlers.vacant_key();
-        let token = Token::new(place, self.generation);
+    pub fn add(
+        &mut self,
+        mut handler: Box<dyn Handler<T>>,
+        interest: Interest,
+    ) -> io::Result<Token> {
+        let token = Token::new(self.handlers.vacant_key(), self.generation);
         self.generation = self.generation.wrapping_add(1);
-        let interest_before = Interest::NONE;
-        self.handlers.insert(Registration { handler, token, interest: interest_before });
+        handler.added(&mut Context {
+            shared: &mut self.shared,
+            token,
+            trigger: self.selector.trigger(),
+            requests: &mut self.requests,
+        });
+        self.handlers.insert(Registration { handler, token, interest: Interest::NONE });
         match self.register(token, interest) {
             Ok(()) => Ok(token),
             Err(error) => {

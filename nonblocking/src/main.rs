@@ -30,7 +30,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use echo::{ACCEPTS_PER_TURN, Connection, Listener, Options, Scratch, Stop, Tally, Totals, Wants};
+use echo::{
+    ACCEPTS_PER_TURN, Connection, IdleClock, Listener, Options, Scratch, Stop, Tally, Totals, Wants,
+};
 use socket2::Socket;
 
 /// TCP echo server: one thread asks every socket in turn, and never blocks.
@@ -68,6 +70,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
     let mut clients: Vec<Connection<Socket>> = Vec::new();
     let mut scratch = Scratch::new(options);
     let mut tally = Tally::new(options);
+    let mut idle = IdleClock::new(options);
     let mut deadline = None;
     let mut progress = true;
     loop {
@@ -80,6 +83,11 @@ fn serve(args: &Args) -> io::Result<Totals> {
         }
         if deadline.is_some_and(|deadline| clients.is_empty() || deadline <= Instant::now()) {
             return Ok(tally.totals());
+        }
+        if idle.ticked() {
+            for client in clients.iter_mut().filter_map(|client| client.tick().then_some(client)) {
+                let _ = client.stream().shutdown(Shutdown::Both);
+            }
         }
 
         if !progress {

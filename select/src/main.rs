@@ -8,7 +8,8 @@
 //!
 //! **What it costs.** Three system calls for one message: select, read, write; the select is shared when
 //! several clients are ready. But building the set, and the kernel's walk over it, grow with the clients
-//! *connected*, on every turn. And it ends at descriptor number 1023 (FD_SETSIZE).
+//! *connected*, on every turn. And it ends at descriptor number 1023 (FD_SETSIZE). `--call poll` asks
+//! with poll(2) instead: a list in place of the set, no such end, and the same walk.
 //!
 //! **How it differs from the model before.** `nonblocking` asks each socket, and never sleeps. Here one
 //! call asks about them all, and sleeps until there is an answer.
@@ -29,9 +30,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
-use echo::{ACCEPTS_PER_TURN, Connection, Listener, Options, Scratch, Stop, Tally, Totals, Wants};
+use clap::{Parser, ValueEnum};
+use echo::{
+    ACCEPTS_PER_TURN, Connection, IdleClock, Listener, Options, Scratch, Stop, Tally, Totals, Wants,
+};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::select::{FD_SETSIZE, FdSet, select};
 use nix::sys::time::{TimeVal, TimeValLike};
 use socket2::Socket;
@@ -42,6 +46,18 @@ use socket2::Socket;
 struct Args {
     #[command(flatten)]
     options: Options,
+
+    /// The system call that asks
+    #[arg(long, value_enum, default_value_t = Call::Select)]
+    call: Call,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Call {
+    /// select(2): sets of descriptors, none of them above 1023
+    Select,
+    /// poll(2): a list of descriptors
+    Poll,
 }
 
 fn main() -> ExitCode {
@@ -51,17 +67,16 @@ fn main() -> ExitCode {
 fn serve(args: &Args) -> io::Result<Totals> {
     let options = &args.options;
     let stop = Stop::new()?;
-    let ceiling = FD_SETSIZE - echo::DESCRIPTOR_RESERVE;
-    let mut listener = echo::listen(options, options.max_connections(ceiling)?)?;
+    let max_connections = options.max_connections(args.call.most_clients())?;
+    let mut listener = echo::listen(options, max_connections)?;
     listener.set_nonblocking()?;
-    if listener.as_fd().as_raw_fd() as usize >= ceiling {
-        return Err(io::Error::other("too many inherited descriptors: select ends at 1023"));
-    }
+    args.call.check(listener.as_fd())?;
     let mut clients: Vec<Connection<Socket>> = Vec::new();
     let mut scratch = Scratch::new(options);
     let mut tally = Tally::new(options);
+    let mut idle = IdleClock::new(options);
     let mut ready = Vec::new();
-    let mut deadline: Option<Instant> = None;
+    let mut deadline = None;
     loop {
         if stop.requested() && deadline.is_none() {
             deadline = Some(Instant::now() + options.drain);
@@ -73,39 +88,35 @@ fn serve(args: &Args) -> io::Result<Totals> {
         if deadline.is_some_and(|deadline| clients.is_empty() || deadline <= Instant::now()) {
             return Ok(tally.totals());
         }
+        if idle.ticked() {
+            for client in clients.iter_mut().filter_map(|client| client.tick().then_some(client)) {
+                let _ = client.stream().shutdown(Shutdown::Both);
+            }
+        }
 
         let accepting = deadline.is_none() && listener.is_open(clients.len());
-        let (mut readable, mut writable) = (FdSet::new(), FdSet::new());
-        if deadline.is_none() {
-            readable.insert(stop.as_fd());
-        }
-        if accepting {
-            readable.insert(listener.as_fd());
-        }
-        for client in &clients {
-            let set = if client.wants_to_write() { &mut writable } else { &mut readable };
-            set.insert(client.stream().as_fd());
-        }
-        let watched = clients.iter().map(|client| client.stream().as_raw_fd());
-        let highest = watched.chain([stop.as_fd().as_raw_fd(), listener.as_fd().as_raw_fd()]).max();
-        let nfds = highest.map(|highest| highest + 1);
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let mut timeout = left.or(listener.patience()).map(timeval);
-        match select(nfds, &mut readable, &mut writable, None, timeout.as_mut()) {
-            Ok(_) => {}
-            // A signal came first, and the sets say nothing: ask again.
+        let others = [
+            Watched { fd: deadline.is_none().then_some(stop.as_fd()), to_write: false },
+            Watched { fd: accepting.then_some(listener.as_fd()), to_write: false },
+        ];
+        let watched = others.into_iter().chain(clients.iter().map(|client| Watched {
+            fd: Some(client.stream().as_fd()),
+            to_write: client.wants_to_write(),
+        }));
+        let drain_left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let limits = [drain_left, listener.patience(), idle.patience()];
+        let timeout = limits.into_iter().flatten().min();
+        match args.call.ask(watched, timeout, &mut ready) {
+            Ok(()) => {}
+            // A signal came first, and the answer says nothing: ask again.
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        // The sets borrow the descriptors, so the answer is copied out before any is closed.
-        let is_ready = |fd: BorrowedFd| readable.contains(fd) || writable.contains(fd);
-        ready.clear();
-        ready.extend(clients.iter().map(|client| is_ready(client.stream().as_fd())));
-        let listener_is_ready = accepting && is_ready(listener.as_fd());
 
-        let mut ready = ready.iter();
+        let mut ready = ready.iter().copied();
+        let [_, somebody_connects] = [ready.next(), ready.next()];
         clients.retain_mut(|client| {
-            if ready.next() != Some(&true) {
+            if ready.next() != Some(true) {
                 return true;
             }
             let step = tally.step(client.step(&mut scratch), client.stream());
@@ -114,8 +125,8 @@ fn serve(args: &Args) -> io::Result<Totals> {
             }
             step.wants != Wants::Close
         });
-        if listener_is_ready {
-            accept(&mut listener, &mut clients, &mut tally)?;
+        if somebody_connects == Some(true) {
+            accept(&mut listener, args.call, &mut clients, &mut tally)?;
         }
     }
 }
@@ -123,14 +134,15 @@ fn serve(args: &Args) -> io::Result<Totals> {
 /// Accepts who waits, up to a bound.
 fn accept(
     listener: &mut Listener,
+    call: Call,
     clients: &mut Vec<Connection<Socket>>,
     tally: &mut Tally,
 ) -> io::Result<()> {
     for _ in 0..ACCEPTS_PER_TURN {
         let Some(stream) = listener.accept(clients.len())? else { return Ok(()) };
-        if stream.as_raw_fd() as usize >= FD_SETSIZE {
-            // Others in this process hold the low numbers. FdSet::insert would panic: refuse the client.
-            echo::report(format_args!("refused fd {}: select ends at 1023", stream.as_raw_fd()));
+        if let Err(error) = call.check(stream.as_fd()) {
+            // Others in this process hold the low numbers: this client cannot be served, nor the next.
+            echo::report(error);
             listener.pause();
             return Ok(());
         }
@@ -140,8 +152,86 @@ fn accept(
     Ok(())
 }
 
-/// Rounds up, so that the deadline has passed when select returns for it.
-fn timeval(duration: Duration) -> TimeVal {
-    let microseconds = duration.as_nanos().div_ceil(1_000);
-    TimeVal::microseconds(i64::try_from(microseconds).unwrap_or(i64::MAX))
+/// A descriptor, or none this time, and what to ask about it: readable, or writable?
+#[derive(Clone, Copy)]
+struct Watched<'fd> {
+    fd: Option<BorrowedFd<'fd>>,
+    to_write: bool,
+}
+
+impl Call {
+    /// Asks the kernel about all of `watched`, and sleeps until one is ready or for `timeout`. `ready`
+    /// becomes the answer: one for each, in order. (The question borrows the descriptors, so the answer
+    /// is copied out of it before any is closed.)
+    fn ask<'fd>(
+        self,
+        watched: impl Iterator<Item = Watched<'fd>> + Clone,
+        timeout: Option<Duration>,
+        ready: &mut Vec<bool>,
+    ) -> nix::Result<()> {
+        ready.clear();
+        match self {
+            Call::Select => {
+                let (mut readable, mut writable) = (FdSet::new(), FdSet::new());
+                let mut highest = -1;
+                for Watched { fd, to_write } in watched.clone() {
+                    let Some(fd) = fd else { continue };
+                    if to_write {
+                        writable.insert(fd)
+                    } else {
+                        readable.insert(fd)
+                    }
+                    highest = highest.max(fd.as_raw_fd());
+                }
+                let mut timeout = timeout.map(|timeout| {
+                    TimeVal::microseconds(rounded_up(timeout, Duration::from_micros(1)))
+                });
+                select(highest + 1, &mut readable, &mut writable, None, timeout.as_mut())?;
+                let is_ready = |fd| readable.contains(fd) || writable.contains(fd);
+                ready.extend(watched.map(|watched| watched.fd.is_some_and(is_ready)));
+            }
+            Call::Poll => {
+                let mut fds = Vec::new();
+                for Watched { fd, to_write } in watched.clone() {
+                    let Some(fd) = fd else { continue };
+                    let flags = if to_write { PollFlags::POLLOUT } else { PollFlags::POLLIN };
+                    fds.push(PollFd::new(fd, flags));
+                }
+                let timeout = timeout.map(|timeout| rounded_up(timeout, Duration::from_millis(1)));
+                let timeout = timeout.and_then(|timeout| PollTimeout::try_from(timeout).ok());
+                poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE))?;
+                let mut answers = fds.iter().map(|fd| fd.any() != Some(false));
+                ready.extend(
+                    watched.map(|watched| watched.fd.is_some() && answers.next() == Some(true)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The most clients that one question can be asked about.
+    fn most_clients(self) -> usize {
+        match self {
+            Call::Select => FD_SETSIZE - echo::DESCRIPTOR_RESERVE,
+            Call::Poll => usize::MAX,
+        }
+    }
+
+    /// Whether a descriptor can be asked about. What goes wrong otherwise: in C, a write past the end of
+    /// the set; here, a panic in [`FdSet::insert`].
+    fn check(self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let number = fd.as_raw_fd();
+        if self == Call::Select && usize::try_from(number).is_ok_and(|number| number >= FD_SETSIZE)
+        {
+            return Err(io::Error::other(format!(
+                "descriptor {number} is past select's last, 1023; start with fewer open, or --call poll"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A timeout in units of the call. Rounded up, so that the time has come when the call returns.
+fn rounded_up(timeout: Duration, unit: Duration) -> i64 {
+    i64::try_from(timeout.as_nanos().div_ceil(unit.as_nanos())).unwrap_or(i64::MAX)
 }

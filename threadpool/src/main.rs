@@ -65,8 +65,8 @@ fn serve(args: &Args) -> io::Result<Totals> {
             }
             // Accepting is paused for want of descriptors.
             Ok(None) => {}
-            // The listener was shut down under us, to wake us.
-            Err(_) if stop.requested() => break,
+            // The listener was shut down to wake us: it is of no other use any more (EINVAL).
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
             Err(error) => return Err(error),
         }
     }

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_process_that_burns_cpu_is_charged_for_it_and_one_that_sleeps_is_not() {
         let (_burner, burner) = shell("while :; do :; done");
-        let (_sleeper, sleeper) = shell("sleep 60; :");
+        let (_sleeper, sleeper) = shell("exec sleep 60");
         thread::sleep(Duration::from_millis(50));
         let (burnt, slept) = (Meter::start(burner), Meter::start(sleeper));
         thread::sleep(Duration::from_millis(500));
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn children_count_while_they_live_and_after_they_were_waited_for() {
         let burn = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
-        let (mut parent, pid) = shell(&format!("sleep 0.2; ({burn}) & wait; echo; sleep 60; :"));
+        let (mut parent, pid) = shell(&format!("sleep 0.2; ({burn}) & wait; exec sleep 60"));
         let meter = Meter::start(pid);
         let mut cpu = Duration::ZERO;
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use syscalls::Sysno;
 
@@ -54,7 +54,7 @@ impl Tracer {
         let theirs = Arc::clone(&shared);
         // All requests must come from the thread that attached, and that thread must be free to wait.
         let thread = thread::spawn(move || match seize_all(root) {
-            Ok(tasks) => count_calls(tasks, &theirs, &ready),
+            Ok(tasks) => count_calls(root, tasks, &theirs, &ready),
             Err(errno) => drop(ready.send(Err(errno))),
         });
         match attached.recv() {
@@ -134,15 +134,19 @@ fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
 
 /// Lets the tracees run from stop to stop until there is none left. `ready` is told once every one of
 /// `unseen` has had its first stop, from which on its calls are reported.
-fn count_calls(mut unseen: BTreeSet<Pid>, shared: &Shared, ready: &SyncSender<Result<(), Errno>>) {
+fn count_calls(
+    root: Pid,
+    mut unseen: BTreeSet<Pid>,
+    shared: &Shared,
+    ready: &SyncSender<Result<(), Errno>>,
+) {
     let mut tasks = unseen.clone();
     let mut leaving = false;
     loop {
-        // __WNOTHREAD: the other children of this process, and their ends, are other threads' business.
-        let status = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
+        let status = match next_status(root) {
             Ok(status) => status,
             Err(Errno::EINTR) => continue,
-            // ECHILD: all have ended, or have been let go.
+            // All have ended, or have been let go.
             Err(_) => break,
         };
         let Some(task) = status.pid() else { continue };
@@ -180,11 +184,29 @@ fn count_calls(mut unseen: BTreeSet<Pid>, shared: &Shared, ready: &SyncSender<Re
     }
 }
 
+/// What happened to a tracee, once something has. ECHILD when there is none left, and when `root` has
+/// ended: its exit status is for whoever started it, and would be lost if it were collected here.
+fn next_status(root: Pid) -> Result<WaitStatus, Errno> {
+    // __WNOTHREAD: other children of this process, and their ends, are other threads' business.
+    let ours = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+    let look = ours | WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
+    let seen = waitid(Id::All, look)?;
+    match seen {
+        WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == root => {
+            Err(Errno::ECHILD)
+        }
+        _ => waitpid(seen.pid(), Some(ours)),
+    }
+}
+
 /// The number of the call that the task is about to make; `None` when it comes back from one.
 fn entered(task: Pid) -> Option<u64> {
     let info = ptrace::syscall_info(task).ok()?;
-    // SAFETY: `op` says which member of the union the kernel has filled in.
-    (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| unsafe { info.u.entry.nr })
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return None;
+    }
+    // SAFETY: `op` says that this is the member of the union that the kernel has filled in.
+    Some(unsafe { info.u.entry.nr })
 }
 
 fn name(number: u64) -> String {

@@ -1,0 +1,14 @@
+//! The load engine against servers whose flaw is known: what it reports must be that.
+// A failed unwrap is the report.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod cli;
+mod closed_loop;
+mod faults;
+mod open_loop;
+mod server;
+
+use std::time::Duration;
+
+/// How long a test waits for what never comes.
+const PATIENCE: Duration = Duration::from_millis(300);
