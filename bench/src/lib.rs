@@ -7,6 +7,7 @@
 //! | [`compare`] | every server through every scenario, and what was found |
 //! | [`cost`] | what a server process cost: CPU, context switches, memory, system calls |
 //! | [`load`] | the load engine behind `loadgen` and the benches |
+//! | [`report`] | what was found, as a page with charts |
 //! | [`statistics`] | medians, intervals and verdicts over blocks |
 //! | [`conformance`] | the contract every server keeps, case by case |
 //!
@@ -18,4 +19,5 @@ pub mod conformance;
 pub mod cost;
 pub mod load;
 pub mod process;
+pub mod report;
 pub mod statistics;
