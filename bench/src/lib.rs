@@ -10,6 +10,7 @@
 //! | [`cost`] | what a server process cost: CPU, context switches, memory, system calls |
 //! | [`entrant`] | a server that takes part in a benchmark |
 //! | [`load`] | the load engine behind `loadgen` and the benches |
+//! | [`report`] | what was found, as a page with charts |
 //! | [`statistics`] | medians, intervals and verdicts over blocks |
 //! | [`conformance`] | the contract every server keeps, case by case |
 //!
@@ -24,4 +25,5 @@ pub mod cost;
 pub mod entrant;
 pub mod load;
 pub mod process;
+pub mod report;
 pub mod statistics;

@@ -1,0 +1,194 @@
+//! What was found, in sentences. Each is computed from the results; none is known beforehand.
+
+use super::format::{Unit, list};
+use super::view;
+use crate::compare::result::{Case, Point, Results, Scenario};
+use crate::statistics::{Estimate, Verdict};
+
+/// The scenario that separates the models.
+pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
+
+/// What a server keeps of its throughput counts as all of it from here on.
+const KEPT_MIN: f64 = 0.9;
+/// Servers named in one breath.
+const NAMES_MAX: usize = 4;
+
+/// The scenario of the headline, if this run has it.
+pub(super) fn headline_scenario(results: &Results) -> Option<&Scenario> {
+    results.scenarios.iter().find(|scenario| scenario.name == HEADLINE_SCENARIO)
+}
+
+/// The finding of the run, in a sentence.
+pub(super) fn headline(results: &Results) -> String {
+    herd(results).unwrap_or_else(|| tally(results))
+}
+
+/// What one server keeps of its throughput when idle connections are added.
+struct Kept {
+    name: String,
+    /// Its value with the most idle connections it was measured with, as a share of that with the fewest.
+    share: f64,
+    /// How many those were.
+    idle: f64,
+    /// Whether the loss is more than the intervals explain.
+    fell: bool,
+}
+
+/// "Beside 10 000 idle connections a keeps 98 % of its throughput; b falls to 3 %."
+fn herd(results: &Results) -> Option<String> {
+    let scenario = headline_scenario(results).filter(|one| one.metric.more_is_better())?;
+    let all: Vec<Kept> =
+        view::charted(results).filter_map(|server| kept(scenario, &server.name)).collect();
+    let (mut fallen, holding): (Vec<&Kept>, Vec<&Kept>) = all.iter().partition(|kept| kept.fell);
+    fallen.sort_by(|a, b| a.share.total_cmp(&b.share));
+
+    let mut parts = Vec::new();
+    if let Some(share) = holding.iter().map(|kept| kept.share).reduce(f64::min) {
+        let each: Vec<String> = holding.iter().map(|kept| kept.name.clone()).collect();
+        let (keep, least) = if each.len() == 1 { ("keeps", "") } else { ("keep", "at least ") };
+        let idle = holding.iter().map(|kept| kept.idle).fold(f64::INFINITY, f64::min);
+        let alike = holding.iter().all(|kept| kept.idle == idle);
+        parts.push(format!(
+            "beside {} {}{}, {} {keep} {least}{} of the throughput without them",
+            Unit::Count.format(idle),
+            scenario.axis.name,
+            if alike { "" } else { " or more" },
+            names(&each),
+            Unit::Share.format(whole(share.min(1.0))),
+        ));
+    }
+    if !fallen.is_empty() {
+        let each = fallen.iter().map(|kept| {
+            let share = Unit::Share.format(whole(kept.share));
+            format!("{} to {share} beside {}", kept.name, Unit::Count.format(kept.idle))
+        });
+        let falls = names(&each.collect::<Vec<_>>()).replacen(" to ", " falls to ", 1);
+        let of = format!(" {}", scenario.axis.name);
+        parts.push(falls + if holding.is_empty() { &of } else { "" });
+    }
+    (!parts.is_empty()).then(|| format!("{}.", capitalised(&parts.join("; "))))
+}
+
+fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
+    let measured = |point: &Point| {
+        let value = view::value(view::case(point, server)?)?;
+        (value.median > 0.0).then_some((point.x, value))
+    };
+    let (first_x, first): (f64, Estimate) = measured(scenario.points.first()?)?;
+    let (idle, last) = scenario.points.iter().rev().find_map(measured)?;
+    let share = last.median / first.median;
+    let fell = share < KEPT_MIN && last.high < first.low;
+    (idle > first_x).then(|| Kept { name: server.to_owned(), share, idle, fell })
+}
+
+/// How many comparisons came out how.
+fn tally(results: &Results) -> String {
+    let mut counts = [0usize; 3];
+    for scenario in &results.scenarios {
+        for point in &scenario.points {
+            for server in view::charted(results) {
+                let case = view::case(point, &server.name);
+                let found = case.and_then(|case| view::comparison(case, scenario.metric));
+                let Some(found) = found.filter(|found| found.unranked.is_none()) else { continue };
+                counts[verdict_index(found.verdict)] += 1;
+            }
+        }
+    }
+    let [faster, slower, neither] = counts;
+    match faster + slower + neither {
+        0 => "Nothing in this run can be compared.".to_owned(),
+        all => format!(
+            "Of {all} comparisons with a reference server, {faster} came out faster, {slower} slower \
+             and {neither} not distinguishable."
+        ),
+    }
+}
+
+fn verdict_index(verdict: Verdict) -> usize {
+    match verdict {
+        Verdict::Faster => 0,
+        Verdict::Slower => 1,
+        Verdict::NotDistinguishable => 2,
+    }
+}
+
+/// What a scenario found at its most telling point, in a sentence.
+pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<String> {
+    let compared = |case: &Case| view::comparison(case, scenario.metric).is_some();
+    let point = view::telling_point(scenario, compared)?;
+    let mut groups: [Vec<(f64, String)>; 3] = Default::default();
+    let mut unranked = Vec::new();
+    for server in view::charted(results) {
+        let Some(case) = view::case(point, &server.name) else { continue };
+        let Some(found) = view::comparison(case, scenario.metric) else { continue };
+        let ratio = found.ratio.median;
+        if found.unranked.is_some() {
+            unranked.push(server.name.clone());
+        } else if found.verdict == Verdict::NotDistinguishable {
+            groups[2].push((0.0, server.name.clone()));
+        } else {
+            let text = format!("{} ({})", server.name, Unit::Ratio.format(ratio));
+            groups[verdict_index(found.verdict)].push((-ratio, text));
+        }
+    }
+    let mut parts = Vec::new();
+    for (heading, mut group) in ["faster", "slower", "not distinguishable"].iter().zip(groups) {
+        group.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let each: Vec<String> = group.into_iter().map(|(_, text)| text).collect();
+        if !each.is_empty() {
+            parts.push(format!("{heading}: {}", list(&each)));
+        }
+    }
+    if !unranked.is_empty() {
+        parts.push(format!("not ranked: {}", list(&unranked)));
+    }
+    let (metric, _) = view::metric(scenario.metric);
+    (!parts.is_empty()).then(|| {
+        format!(
+            "{} at {}, against {}: {}.",
+            capitalised(metric),
+            point.label,
+            scenario.reference,
+            parts.join("; ")
+        )
+    })
+}
+
+/// A share to whole per cent, where there is one: more would claim more than a sentence can hold.
+fn whole(share: f64) -> f64 {
+    if share < 0.01 { share } else { (share * 100.0).round() / 100.0 }
+}
+
+/// A list that stops after [`NAMES_MAX`].
+fn names(all: &[String]) -> String {
+    if all.len() <= NAMES_MAX {
+        return list(all);
+    }
+    let mut some = all[..NAMES_MAX - 1].to_vec();
+    some.push(format!("{} more", all.len() - some.len()));
+    list(&some)
+}
+
+/// `text` with its first letter as a capital.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_names_a_few_and_counts_the_rest() {
+        let all: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
+        assert_eq!(names(&all), "a, b, c and 2 more");
+        assert_eq!(names(&all[..4]), "a, b, c and d");
+    }
+
+    #[test]
+    fn shares_are_whole_per_cent_unless_that_would_be_none() {
+        assert_eq!(Unit::Share.format(whole(0.9749)), "97 %");
+        assert_eq!(Unit::Share.format(whole(0.00321)), "0.321 %");
+    }
+}

@@ -1,0 +1,319 @@
+//! The report page and its charts, from results that are made up.
+
+mod browser;
+mod example;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bench::compare::result::{Outcome, Results};
+use bench::cost::Reading;
+use bench::report;
+use bench::statistics::Estimate;
+
+/// A new empty directory, kept after the test for whoever wants to look.
+fn directory(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report").join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Writes the report of `results`: the name and text of every file.
+fn written(results: &Results, name: &str) -> Vec<(String, String)> {
+    let dir = directory(name);
+    report::write(results, &dir).unwrap();
+    let files = fs::read_dir(&dir).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name, fs::read_to_string(entry.path()).unwrap())
+    });
+    files.collect()
+}
+
+/// Whether elements are closed in the order they were opened: what an XML parser would insist on.
+fn is_well_formed(svg: &str) -> bool {
+    let mut open = Vec::new();
+    for tag in svg.split('<').skip(1) {
+        let Some((tag, text)) = tag.split_once('>') else { return false };
+        if text.contains('>') && !text.contains("content") {
+            return false;
+        }
+        if let Some(name) = tag.strip_prefix('/') {
+            if open.pop() != Some(name) {
+                return false;
+            }
+        } else if !tag.ends_with('/') {
+            open.push(tag.split(' ').next().unwrap());
+        }
+    }
+    open.is_empty()
+}
+
+fn assert_sound(files: &[(String, String)]) {
+    assert!(files.iter().any(|(name, _)| name == "report.html"));
+    assert!(files.iter().any(|(name, _)| name == "headline.svg"));
+    for (name, text) in files {
+        for bad in ["NaN", ">inf", "\"inf", "-inf", "Infinity", "<script", "None", "Some("] {
+            assert!(!text.contains(bad), "{name} contains {bad}");
+        }
+        if name.ends_with(".svg") {
+            assert!(is_well_formed(text), "{name}");
+            assert!(text.contains("<title id=") && text.contains("<desc id="), "{name}");
+        }
+        // Names of XML namespaces are no addresses to load from.
+        let loads = text.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        assert!(!loads.contains("http:") && !loads.contains("https:"), "{name} names an address");
+    }
+}
+
+#[test]
+fn a_whole_run_becomes_one_page_and_a_file_for_each_chart() {
+    let files = written(&example::results(), "whole");
+    assert_sound(&files);
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    for name in [
+        "idle_herd-metric.svg",
+        "idle_herd-cpu.svg",
+        "idle_herd-latency.svg",
+        "idle_herd-syscalls.svg",
+        "idle_herd-memory.svg",
+        "offered_load-offered.svg",
+        "noise-floor.svg",
+    ] {
+        assert!(names.contains(&name), "{name} is missing from {names:?}");
+    }
+}
+
+#[test]
+fn identifiers_are_unique_and_every_reference_has_its_target() {
+    let files = written(&example::results(), "identifiers");
+    let page = &files.iter().find(|(name, _)| name == "report.html").unwrap().1;
+    let values = |attribute: &str| -> Vec<&str> {
+        let parts = page.split(attribute).skip(1);
+        parts.map(|part| part.split('"').next().unwrap()).collect()
+    };
+    let ids = values(" id=\"");
+    for (index, id) in ids.iter().enumerate() {
+        assert!(!ids[index + 1..].contains(id), "{id} twice");
+    }
+    for labels in values(" aria-labelledby=\"") {
+        assert!(labels.split(' ').all(|id| ids.contains(&id)), "{labels}");
+    }
+    let hrefs = values(" href=\"");
+    assert!(!hrefs.is_empty());
+    for href in hrefs {
+        match href.strip_prefix('#') {
+            Some(id) => assert!(ids.contains(&id), "{href}"),
+            None => assert!(
+                href == "data:,"
+                    || ["report.json", "report.csv"].contains(&href)
+                    || files.iter().any(|(name, _)| name == href),
+                "{href}"
+            ),
+        }
+    }
+}
+
+fn finding(results: &Results, name: &str) -> String {
+    let files = written(results, name);
+    let page = &files.iter().find(|(name, _)| name == "report.html").unwrap().1;
+    page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_finding_follows_the_figures() {
+    let mut results = example::results();
+    let text = finding(&results, "finding");
+    assert!(text.contains("nonblocking falls to") && text.contains("beside 10\u{a0}000"), "{text}");
+    let herd = results.scenarios.iter_mut().find(|one| one.name == "idle_herd").unwrap();
+    for point in &mut herd.points {
+        for case in &mut point.cases {
+            let flat = case.server != "select" || point.x < 500.0;
+            let median = if flat { 1000.0 } else { 100.0 };
+            case.value =
+                Some(Estimate { median, low: median * 0.9, high: median * 1.1, blocks: 80 });
+        }
+    }
+    let text = finding(&results, "finding-changed");
+    assert!(text.contains("select falls to 10 %") && !text.contains("nonblocking falls"), "{text}");
+    results.scenarios.retain(|one| one.name != "idle_herd");
+    let text = finding(&results, "finding-without");
+    assert!(text.starts_with("Of ") && text.contains("not distinguishable"), "{text}");
+    results.scenarios.clear();
+    assert_eq!(finding(&results, "finding-empty"), "Nothing in this run can be compared.");
+}
+
+/// Every number of `results` through `change`.
+fn change_numbers(results: &mut Results, change: &dyn Fn(f64) -> f64) {
+    let estimate = |estimate: &mut Estimate| {
+        for value in [&mut estimate.median, &mut estimate.low, &mut estimate.high] {
+            *value = change(*value);
+        }
+    };
+    results.elapsed_s = change(results.elapsed_s);
+    for scenario in &mut results.scenarios {
+        scenario.method.elapsed_s = change(scenario.method.elapsed_s);
+        for fit in &mut scenario.fits {
+            for value in [&mut fit.slope, &mut fit.intercept, &mut fit.r_squared] {
+                *value = change(*value);
+            }
+        }
+        for point in &mut scenario.points {
+            point.x = change(point.x);
+            point.noise_floor.as_mut().map(estimate);
+            for case in &mut point.cases {
+                case.value.as_mut().map(estimate);
+                case.messages_per_s = case.messages_per_s.map(change);
+                case.load.offered_per_s = case.load.offered_per_s.map(change);
+                case.comparisons.iter_mut().for_each(|one| estimate(&mut one.ratio));
+                for latency in &mut case.latency {
+                    for percentile in &mut latency.percentiles {
+                        percentile.quantile = change(percentile.quantile);
+                        percentile.ns = change(percentile.ns as f64) as u64;
+                    }
+                }
+                if let Some(cost) = &mut case.cost {
+                    let readings = [
+                        &mut cost.server_cpu_ns_per_message,
+                        &mut cost.bytes_per_connection,
+                        &mut cost.peak_rss_bytes,
+                        &mut cost.voluntary_switches_per_message,
+                    ];
+                    for reading in readings {
+                        *reading = reading.clone().map(change);
+                    }
+                    if let Reading::Measured(calls) = &mut cost.syscalls_per_message {
+                        calls
+                            .iter_mut()
+                            .for_each(|call| call.per_message = change(call.per_message));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_none_or_out_of_all_measure_are_never_printed_and_never_panic() {
+    let changes: [(&str, f64); 8] = [
+        ("nan", f64::NAN),
+        ("infinite", f64::INFINITY),
+        ("minus-infinite", f64::NEG_INFINITY),
+        ("zero", 0.0),
+        ("negative", -5.0),
+        ("one", 1.0),
+        ("huge", f64::MAX),
+        ("tiny", 5e-324),
+    ];
+    for (name, value) in changes {
+        let mut results = example::results();
+        change_numbers(&mut results, &|_| value);
+        assert_sound(&written(&results, name));
+        // Among good ones, too.
+        let mut results = example::results();
+        change_numbers(&mut results, &|old| if old.to_bits() % 3 == 0 { value } else { old });
+        assert_sound(&written(&results, &format!("{name}-among-others")));
+    }
+}
+
+#[test]
+fn whatever_is_missing_the_report_is_written() {
+    let mut results = example::results();
+    results.scenarios.iter_mut().for_each(|scenario| scenario.points.truncate(1));
+    assert_sound(&written(&results, "one-point"));
+
+    let mut results = example::results();
+    for case in
+        results.scenarios.iter_mut().flat_map(|one| &mut one.points).flat_map(|p| &mut p.cases)
+    {
+        case.outcome = Outcome::Failed("refused".to_owned());
+        (case.value, case.cost, case.messages_per_s) = (None, None, None);
+        case.comparisons.clear();
+        case.latency.clear();
+    }
+    assert_sound(&written(&results, "all-failed"));
+
+    results.scenarios.iter_mut().flat_map(|one| &mut one.points).for_each(|point| {
+        point.cases.clear();
+        point.noise_floor = None;
+    });
+    (results.complete, results.quick) = (false, true);
+    assert_sound(&written(&results, "no-cases"));
+
+    results.scenarios.iter_mut().for_each(|scenario| scenario.points.clear());
+    assert_sound(&written(&results, "no-points"));
+
+    results.servers.clear();
+    results.scenarios.clear();
+    assert_sound(&written(&results, "nothing"));
+}
+
+#[test]
+fn a_name_full_of_markup_stays_a_name_everywhere() {
+    let mut results = example::results();
+    let evil = example::EVIL.to_owned();
+    results.command.push(evil.clone());
+    results.environment.layout = evil.clone();
+    for scenario in &mut results.scenarios {
+        scenario.question = evil.clone();
+        scenario.notes.push(evil.clone());
+        scenario.axis.name = evil.clone();
+        scenario.method.text = evil.clone();
+        scenario.points.iter_mut().for_each(|point| point.label = evil.clone());
+    }
+    results.scenarios[0].name = "../<script>".to_owned();
+    let files = written(&results, "markup");
+    assert_sound(&files);
+    let page = &files.iter().find(|(name, _)| name == "report.html").unwrap().1;
+    assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;"));
+}
+
+#[test]
+fn a_report_that_cannot_be_finished_leaves_the_old_one_and_nothing_else() {
+    let dir = directory("failure");
+    fs::write(dir.join("report.html"), "the old one").unwrap();
+    // A directory cannot be replaced by a file; by then most of the others are written.
+    fs::create_dir_all(dir.join("headline.svg/occupied")).unwrap();
+    assert!(report::write(&example::results(), &dir).is_err());
+    let hidden = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let hidden: Vec<_> = hidden.filter(|name| name.to_string_lossy().ends_with(".tmp")).collect();
+    assert!(hidden.is_empty(), "{hidden:?}");
+    assert_eq!(fs::read_to_string(dir.join("report.html")).unwrap(), "the old one");
+    assert!(report::write(&example::results(), &dir.join("missing")).is_err());
+}
+
+#[test]
+fn the_headline_is_a_picture_with_or_without_its_scenario() {
+    let mut results = example::results();
+    let svg = report::headline_svg(&results);
+    assert!(
+        is_well_formed(&svg) && svg.contains("epoll-selector") && svg.contains("class=\"card\"")
+    );
+    results.scenarios.clear();
+    let svg = report::headline_svg(&results);
+    assert!(is_well_formed(&svg) && svg.contains("was not measured"), "{svg}");
+}
+
+#[test]
+fn in_chromium_nothing_is_wider_than_the_window_and_the_console_stays_empty() {
+    let Some(chromium) = browser::find() else {
+        println!("skipped: Chromium is not installed");
+        return;
+    };
+    let dir = directory("chromium");
+    report::write(&example::results(), &dir).unwrap();
+    let page = dir.join("report.html");
+    let log = browser::open(&chromium, &page, &dir.join("profile")).log;
+    let console: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    assert!(console.is_empty(), "{console:?}");
+
+    let probed = dir.join("probed.html");
+    fs::write(&probed, browser::probed(&fs::read_to_string(&page).unwrap())).unwrap();
+    for width in [1280, 390] {
+        let frame = dir.join(format!("frame-{width}.html"));
+        fs::write(&frame, browser::frame("probed.html", width)).unwrap();
+        let title = browser::open(&chromium, &frame, &dir.join("profile")).title;
+        assert_eq!(title, format!("{width} wide, 0 texts too small, 0 texts outside"));
+    }
+}
