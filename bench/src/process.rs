@@ -1,11 +1,13 @@
 //! A server as a child process: started, signalled, stopped, and never orphaned.
+//!
+//! Two kinds can be started: one that says where it listens, as every server here does
+//! ([`Process::start`]), and any other that is told where to listen ([`Process::start_at`]).
 
-use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,11 +15,15 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-/// How long a server may take from its start to its line `listening on ADDR`.
+/// How long a server may take from its start until it listens.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most that is kept of a server's stdout and of its stderr, in bytes.
 const OUTPUT_MAX: u64 = 1 << 20;
+
+/// How long the pipes of a server that has ended may stay open: a process that left its group may still
+/// hold them.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it kills it, and whatever else runs in its process group.
 #[derive(Debug)]
@@ -38,6 +44,8 @@ pub struct Ended {
     pub stdout: String,
     /// Everything it wrote to stderr, up to the same bound.
     pub stderr: String,
+    /// Children of it were still running. They have been killed.
+    pub left_children: bool,
 }
 
 impl Process {
@@ -51,49 +59,97 @@ impl Process {
     /// When it cannot be started, ends before it listens (the message quotes its stderr), prints
     /// something else, or says nothing for [`START_TIMEOUT`]. It is not left running.
     pub fn start(command: &mut Command) -> io::Result<Process> {
-        let program = command.get_program().to_owned();
+        let program = command.get_program().display().to_string();
+        let (mut process, first_line) = Process::spawn(command)?;
+        let Ok(line) = first_line.recv_timeout(START_TIMEOUT) else {
+            let complaint = format!("{program} did not listen within {START_TIMEOUT:?}");
+            return Err(io::Error::new(ErrorKind::TimedOut, complaint));
+        };
+        if line.is_empty() {
+            return Err(process.ended_early(&program)?);
+        }
+        match line.strip_prefix("listening on ").map(|addr| addr.trim().parse()) {
+            Some(Ok(addr)) => process.addr = addr,
+            _ => {
+                let complaint = format!("{program} printed {line:?}, not \"listening on ADDR\"");
+                return Err(io::Error::other(complaint));
+            }
+        }
+        Ok(process)
+    }
+
+    /// Starts `command`, which was told to listen on `addr`, and waits until it takes a connection
+    /// there. It sees one client that says nothing and leaves.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, ends before it listens, or does not listen for [`START_TIMEOUT`].
+    /// It is not left running.
+    pub fn start_at(command: &mut Command, addr: SocketAddr) -> io::Result<Process> {
+        let program = command.get_program().display().to_string();
+        let (mut process, _) = Process::spawn(command)?;
+        process.addr = addr;
+        let deadline = Instant::now() + START_TIMEOUT;
+        while let Err(error) = TcpStream::connect_timeout(&addr, START_TIMEOUT) {
+            if process.poll()?.is_some() {
+                return Err(process.ended_early(&program)?);
+            }
+            if Instant::now() >= deadline {
+                let complaint =
+                    format!("{program} did not listen on {addr} within {START_TIMEOUT:?}: {error}");
+                return Err(io::Error::new(ErrorKind::TimedOut, complaint));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(process)
+    }
+
+    /// Runs `command`, which is expected to end by itself.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, or is still running after `limit`. It is not left running.
+    pub fn run_to_end(command: &mut Command, limit: Duration) -> io::Result<Ended> {
+        let program = command.get_program().display().to_string();
+        let (mut process, _) = Process::spawn(command)?;
+        process.wait(limit)?.ok_or_else(|| {
+            let complaint = format!("{program} was still running after {limit:?}");
+            io::Error::new(ErrorKind::TimedOut, complaint)
+        })
+    }
+
+    /// The child, and the first line it prints. Threads of ours read what it says.
+    fn spawn(command: &mut Command) -> io::Result<(Process, Receiver<String>)> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         // SAFETY: prctl(2) is async-signal-safe, and the closure does nothing else.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         let mut child = command.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
+            let program = command.get_program().display();
+            io::Error::new(error.kind(), format!("cannot start {program}: {error}"))
         })?;
         let stderr = child.stderr.take().map(|pipe| thread::spawn(|| read_bounded(pipe)));
-        let (first_line, announced) = mpsc::sync_channel(1);
+        let (announce, first_line) = mpsc::sync_channel(1);
         let stdout = child.stdout.take().map(|pipe| {
             thread::spawn(move || {
                 let mut pipe = BufReader::new(pipe);
                 let mut text = String::new();
                 let _ = pipe.by_ref().take(OUTPUT_MAX).read_line(&mut text);
-                let _ = first_line.send(text.clone());
+                let _ = announce.send(text.clone());
                 text + &read_bounded(pipe)
             })
         });
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Process { child, addr: unknown, stdout, stderr, ended: None };
-        process.addr = process.announced(&program, announced.recv_timeout(START_TIMEOUT))?;
-        Ok(process)
+        let addr = SocketAddr::from(([0, 0, 0, 0], 0));
+        Ok((Process { child, addr, stdout, stderr, ended: None }, first_line))
     }
 
-    /// The address out of the first line of stdout.
-    fn announced(
-        &mut self,
-        program: &OsStr,
-        line: Result<String, RecvTimeoutError>,
-    ) -> io::Result<SocketAddr> {
-        let program = program.display();
-        let complaint = match line {
-            Ok(line) if line.is_empty() => {
-                let ended = self.kill()?;
-                format!("{program} ended before it listened ({}): {}", ended.status, ended.stderr)
-            }
-            Ok(line) => match line.strip_prefix("listening on ").map(|addr| addr.trim().parse()) {
-                Some(Ok(addr)) => return Ok(addr),
-                _ => format!("{program} printed {line:?}, not \"listening on ADDR\""),
-            },
-            Err(_) => format!("{program} did not listen within {START_TIMEOUT:?}"),
-        };
-        Err(io::Error::other(complaint.trim_end().to_owned()))
+    /// What to say of a server that ended before it listened.
+    fn ended_early(&mut self, program: &str) -> io::Result<io::Error> {
+        let ended = self.kill()?;
+        let stderr = ended.stderr.trim_end();
+        Ok(io::Error::other(format!(
+            "{program} ended before it listened ({}): {stderr}",
+            ended.status
+        )))
     }
 
     /// The address it listens on.
@@ -166,10 +222,10 @@ impl Process {
             Some(status) => status,
             None => *self.ended.insert(self.child.wait()?),
         };
-        let text = |reader: Option<JoinHandle<String>>| {
-            reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
-        };
-        Ok(Ended { status, stdout: text(self.stdout.take()), stderr: text(self.stderr.take()) })
+        // The group outlives its leader as long as anyone is in it.
+        let left_children = killpg(self.pid(), Signal::SIGKILL).is_ok();
+        let stdout = text_of(self.stdout.take());
+        Ok(Ended { status, stdout, stderr: text_of(self.stderr.take()), left_children })
     }
 }
 
@@ -194,4 +250,52 @@ fn read_bounded(mut pipe: impl Read) -> String {
     let _ = pipe.by_ref().take(OUTPUT_MAX).read_to_end(&mut kept);
     let _ = io::copy(&mut pipe, &mut io::sink());
     String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// What a reading thread has collected, or nothing when somebody still holds the other end of its pipe.
+fn text_of(reader: Option<JoinHandle<String>>) -> String {
+    let deadline = Instant::now() + PIPE_TIMEOUT;
+    while reader.as_ref().is_some_and(|reader| !reader.is_finished()) {
+        if Instant::now() >= deadline {
+            return String::new();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+}
+
+/// A loopback address that nobody listens on at present, for a server that must be told its port.
+///
+/// The port is below those that the kernel gives to connecting sockets (`ip_local_port_range`, ip(7)):
+/// one of our own clients cannot take it before the server does.
+///
+/// # Errors
+///
+/// When none of many tries can be bound.
+pub fn free_addr() -> io::Result<SocketAddr> {
+    const TRIES: usize = 100;
+    let ports = rand::random_iter::<u16>().map(|random| 10_000 + random % 20_000).take(TRIES);
+    for addr in ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port))) {
+        if TcpListener::bind(addr).is_ok() {
+            return Ok(addr);
+        }
+    }
+    Err(io::Error::new(ErrorKind::AddrInUse, "no free port found on 127.0.0.1"))
+}
+
+/// The words of anyone's command with `{addr}` (HOST:PORT), `{host}` and `{port}` filled in; `None` when
+/// the command says nowhere where to put them, or has no words.
+pub fn command_for(words: &[String], addr: SocketAddr) -> Option<Command> {
+    let told = |word: &String| ["{addr}", "{port}"].iter().any(|place| word.contains(place));
+    if !words.iter().any(told) {
+        return None;
+    }
+    let mut filled = words.iter().map(|word| {
+        word.replace("{addr}", &addr.to_string())
+            .replace("{host}", &addr.ip().to_string())
+            .replace("{port}", &addr.port().to_string())
+    });
+    let mut command = Command::new(filled.next()?);
+    command.args(filled);
+    Some(command)
 }

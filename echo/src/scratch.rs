@@ -40,9 +40,6 @@ impl Scratch {
     ///
     /// The thread's own clock is used (`CLOCK_THREAD_CPUTIME_ID`, clock_gettime(2)), so that time spent
     /// waiting for a processor does not count as work.
-    ///
-    /// [`Connection`](crate::Connection) and [`echo_until_eof`](crate::echo_until_eof) call it for each
-    /// read; so must a model whose reads are made elsewhere.
     pub fn work(&self) {
         if self.work.is_zero() {
             return;

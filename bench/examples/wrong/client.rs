@@ -1,0 +1,218 @@
+//! One client's thread, and what the threads share.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use echo::Totals;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::fault::Fault;
+
+/// Bytes of one read.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Bytes on one connection after which two chunks change places: so late that few cases can see it.
+const SWAP_AFTER: u64 = 6 << 20;
+
+/// How long a client may be idle before `drops-idle-clients` drops it.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// What the threads share.
+pub(crate) struct Shared {
+    pub(crate) fault: Fault,
+    work: Duration,
+    clients: Mutex<HashMap<u64, Arc<TcpStream>>>,
+    /// What some faults hold while they serve somebody.
+    turn: Mutex<()>,
+    stopping: AtomicBool,
+    connections: AtomicU64,
+    bytes: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(fault: Fault, work: Duration) -> Shared {
+        Shared {
+            fault,
+            work,
+            clients: Mutex::default(),
+            turn: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<TcpStream>>> {
+        lock(&self.clients)
+    }
+
+    /// Counts a client and keeps a handle of its stream, so that a drain can reach it.
+    pub(crate) fn enter(&self, stream: &Arc<TcpStream>) -> u64 {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.clients().insert(number, Arc::clone(stream));
+        number
+    }
+
+    /// Every thread finds end of stream behind what has arrived.
+    pub(crate) fn stop_reading(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for stream in self.clients().values() {
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            connections: self.connections.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            ..Totals::default()
+        }
+    }
+
+    /// Serves one client to its end.
+    pub(crate) fn serve(&self, number: u64, stream: Arc<TcpStream>) {
+        let result = match self.fault {
+            Fault::BuffersWithoutBound => self.echo_unbounded(&stream),
+            _ => self.echo(&stream),
+        };
+        if result.is_err() {
+            if self.fault == Fault::EndsOnReset {
+                process::exit(1);
+            }
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.fault == Fault::LeaksADescriptor {
+            let _ = stream.shutdown(Shutdown::Both);
+            mem::forget(Arc::clone(&stream));
+        }
+        drop(stream);
+        self.clients().remove(&number);
+        if self.fault == Fault::LeaksAThread && !self.stopping.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
+
+    /// The echo service: read, write, until end of stream.
+    fn echo(&self, mut stream: &TcpStream) -> io::Result<()> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut total = 0;
+        let mut turn = None;
+        loop {
+            if self.hangs_up_on(stream) {
+                return Ok(());
+            }
+            if self.fault == Fault::ServesOneUntilItIsSilent
+                && !has_event(stream, PollFlags::POLLIN)
+            {
+                turn = None;
+            }
+            let received = match stream.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(received) => received,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let first = total == 0;
+            total += received as u64;
+            work(self.work);
+            let mut reply = &mut buffer[..received];
+            match self.fault {
+                Fault::EchoesOnlyTheFirstRead if !first => continue,
+                Fault::DropsTheLastByte if received == BUFFER_BYTES => {
+                    reply = &mut reply[..BUFFER_BYTES - 1];
+                }
+                Fault::SwapsTwoChunks if (total - received as u64..total).contains(&SWAP_AFTER) => {
+                    reply.rotate_left(received / 2);
+                }
+                Fault::OneSlowReaderStallsAll | Fault::ServesOneUntilItIsSilent
+                    if turn.is_none() =>
+                {
+                    turn = Some(lock(&self.turn));
+                }
+                _ => {}
+            }
+            stream.write_all(reply)?;
+            self.bytes.fetch_add(reply.len() as u64, Ordering::Relaxed);
+            if self.fault == Fault::OneSlowReaderStallsAll {
+                turn = None;
+            }
+        }
+    }
+
+    /// Whether it does not wait for the end of the stream, because of its fault.
+    fn hangs_up_on(&self, stream: &TcpStream) -> bool {
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        match self.fault {
+            Fault::ClosesOnHalfClose => !stopping && has_event(stream, half_closed()),
+            Fault::DropsIdleClients => {
+                let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+                let timeout = PollTimeout::try_from(IDLE).unwrap_or(PollTimeout::NONE);
+                poll(&mut fds, timeout) == Ok(0)
+            }
+            _ => false,
+        }
+    }
+
+    /// A thread that reads, a thread that writes, and a queue without a bound between them.
+    fn echo_unbounded(&self, mut stream: &TcpStream) -> io::Result<()> {
+        let (queue, queued) = mpsc::channel::<Vec<u8>>();
+        thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                let mut stream = stream;
+                for bytes in queued {
+                    stream.write_all(&bytes)?;
+                    self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                }
+                Ok(())
+            });
+            let mut buffer = vec![0; BUFFER_BYTES];
+            let result = loop {
+                match stream.read(&mut buffer) {
+                    Ok(0) => break Ok(()),
+                    Ok(received) if queue.send(buffer[..received].to_vec()).is_err() => {
+                        break Ok(());
+                    }
+                    Ok(_) => work(self.work),
+                    Err(error) => break Err(error),
+                }
+            };
+            drop(queue);
+            let written = writer.join().unwrap_or(Ok(()));
+            result.and(written)
+        })
+    }
+}
+
+/// The peer has shut down its sending half; there may be bytes before that (poll(2)).
+fn half_closed() -> PollFlags {
+    PollFlags::from_bits_retain(nix::libc::POLLRDHUP)
+}
+
+/// Whether one of `events` is there now.
+fn has_event(stream: &TcpStream, events: PollFlags) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), events)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Burns time, as `--work` asks.
+fn work(duration: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,2 +1,0 @@
-//! `loadgen`
-fn main() {}

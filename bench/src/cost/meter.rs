@@ -1,0 +1,270 @@
+//! CPU time, context switches, memory and threads of a process tree.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+use super::{Reading, tree};
+
+/// CPU time in ticks below which its split into user and system means nothing: 20 ticks of 10 ms.
+const SPLIT_MIN: Duration = Duration::from_millis(200);
+
+/// Measures a process and its descendants from [`start`](Meter::start) to [`stop`](Meter::stop).
+#[derive(Debug)]
+pub struct Meter {
+    root: Pid,
+    started: Instant,
+    before: Reading<Snapshot>,
+}
+
+/// What a process and its descendants cost from a [`Meter`]'s start to its stop, and what they held when
+/// it stopped.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    /// Wall-clock time.
+    pub elapsed: Duration,
+    /// CPU time, user and system together, threads that have ended included. Exact to the nanosecond
+    /// for what is alive at the stop, and to 10 ms for children that ended.
+    pub cpu: Reading<Duration>,
+    /// The part of it in user mode: `cpu` divided by the ratio of the ticks of proc(5).
+    pub user: Reading<Duration>,
+    /// The part of it in the kernel, likewise.
+    pub system: Reading<Duration>,
+    /// Times that a thread went to sleep.
+    pub voluntary_switches: Reading<u64>,
+    /// Times that a thread was taken off its processor.
+    pub involuntary_switches: Reading<u64>,
+    /// Resident memory at the stop, in bytes; pages that processes share count in each.
+    pub rss: Reading<u64>,
+    /// The most resident memory that each process ever had, summed, in bytes.
+    pub peak_rss: Reading<u64>,
+    /// Growth of the memory of its own from start to stop, in bytes: stacks and heap, resident, a page
+    /// that several processes share counted once (Pss_Anon, proc_pid_smaps(5)). It can be negative.
+    /// The kernel's socket buffers and thread stacks are not in it.
+    pub growth: Reading<i64>,
+    /// Threads at the stop.
+    pub threads: Reading<u64>,
+    /// Processes at the stop.
+    pub processes: Reading<u64>,
+}
+
+/// The counters of the tree at one moment.
+#[derive(Clone, Debug)]
+struct Snapshot {
+    cpu: Duration,
+    user: Duration,
+    system: Duration,
+    /// Voluntary and involuntary switches of each live thread.
+    switches: BTreeMap<Pid, (u64, u64)>,
+    rss: u64,
+    peak_rss: u64,
+    own: u64,
+    processes: u64,
+}
+
+impl Meter {
+    /// Begins to measure `root`. It never fails: what cannot be read will be unavailable in the [`Cost`].
+    pub fn start(root: Pid) -> Meter {
+        let before = Reading::from(Snapshot::take(root));
+        Meter { root, started: Instant::now(), before }
+    }
+
+    /// Ends the measurement.
+    pub fn stop(self) -> Cost {
+        let elapsed = self.started.elapsed();
+        let after = Reading::from(Snapshot::take(self.root));
+        let held = |get: fn(&Snapshot) -> u64| after.clone().map(|after| get(&after));
+        let (rss, peak_rss) = (held(|after| after.rss), held(|after| after.peak_rss));
+        let threads = held(|after| after.switches.len() as u64);
+        let processes = held(|after| after.processes);
+        let both = self.before.zip_with(after, |before, after| (before, after));
+        let used = |get: fn(&Snapshot) -> Duration| {
+            both.clone().map(|(before, after)| get(&after).saturating_sub(get(&before)))
+        };
+        let (cpu, user, system) = (used(|s| s.cpu), used(|s| s.user), used(|s| s.system));
+        let (user, system) = split(&cpu, &user, &system);
+        let switches = match &both {
+            Reading::Measured((before, after)) => switches(before, after),
+            Reading::Unavailable { unavailable } => Reading::unavailable(unavailable),
+        };
+        Cost {
+            elapsed,
+            cpu,
+            user,
+            system,
+            voluntary_switches: switches.clone().map(|(voluntary, _)| voluntary),
+            involuntary_switches: switches.map(|(_, involuntary)| involuntary),
+            rss,
+            peak_rss,
+            growth: both.map(|(before, after)| after.own as i64 - before.own as i64),
+            threads,
+            processes,
+        }
+    }
+}
+
+impl Snapshot {
+    fn take(root: Pid) -> io::Result<Snapshot> {
+        let processes = tree::processes(root)?;
+        let (zero, switches) = (Duration::ZERO, BTreeMap::new());
+        let mut all = Snapshot {
+            cpu: zero,
+            user: zero,
+            system: zero,
+            switches,
+            rss: 0,
+            peak_rss: 0,
+            own: 0,
+            processes: processes.len() as u64,
+        };
+        for pid in processes {
+            match all.add(pid) {
+                Ok(()) => {}
+                // A child that ended meanwhile has left its CPU time with its parent.
+                Err(_) if pid != root => all.processes -= 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, pid: Pid) -> io::Result<()> {
+        let times = tree::times(pid)?;
+        let clock = clock_gettime(clock_getcpuclockid(pid)?)?;
+        self.cpu += Duration::from(clock) + times.reaped_user + times.reaped_system;
+        self.user += times.user + times.reaped_user;
+        self.system += times.system + times.reaped_system;
+        self.rss += tree::field(pid, "status", "VmRSS")? * 1024;
+        self.peak_rss += tree::field(pid, "status", "VmHWM")? * 1024;
+        self.own += tree::field(pid, "smaps_rollup", "Pss_Anon")? * 1024;
+        for task in tree::tasks(pid)? {
+            let count = |name| tree::field(pid, &format!("task/{task}/status"), name);
+            // A thread that ended meanwhile is missed in the comparison of the two snapshots.
+            let Ok(voluntary) = count("voluntary_ctxt_switches") else { continue };
+            let Ok(involuntary) = count("nonvoluntary_ctxt_switches") else { continue };
+            self.switches.insert(task, (voluntary, involuntary));
+        }
+        Ok(())
+    }
+}
+
+/// CPU time divided by the ratio of the user and system ticks: the sum is exact, the ratio sampled.
+fn split(
+    cpu: &Reading<Duration>,
+    user: &Reading<Duration>,
+    system: &Reading<Duration>,
+) -> (Reading<Duration>, Reading<Duration>) {
+    let share = match (user.value(), system.value()) {
+        (Some(user), Some(system)) if *user + *system >= SPLIT_MIN => {
+            Reading::Measured(user.as_secs_f64() / (*user + *system).as_secs_f64())
+        }
+        (Some(_), Some(_)) => {
+            Reading::unavailable("less CPU time than 20 ticks of the sampling clock")
+        }
+        _ => user.clone().map(|_| 0.0),
+    };
+    let part = |share: Reading<f64>| cpu.clone().zip_with(share, Duration::mul_f64);
+    (part(share.clone()), part(share.map(|share| 1.0 - share)))
+}
+
+/// The switches of all threads. They are kept per thread and vanish with it.
+fn switches(before: &Snapshot, after: &Snapshot) -> Reading<(u64, u64)> {
+    let ended = before.switches.keys().filter(|task| !after.switches.contains_key(task)).count();
+    if ended > 0 {
+        return Reading::unavailable(format!("{ended} threads ended and took their counts along"));
+    }
+    let mut total = (0, 0);
+    for (task, (voluntary, involuntary)) in &after.switches {
+        let (voluntary_before, involuntary_before) =
+            before.switches.get(task).copied().unwrap_or_default();
+        total.0 += voluntary.saturating_sub(voluntary_before);
+        total.1 += involuntary.saturating_sub(involuntary_before);
+    }
+    Reading::Measured(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint;
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+
+    use super::*;
+
+    struct Reaped(Child);
+
+    impl Drop for Reaped {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn shell(script: &str) -> (Reaped, Pid) {
+        let child = Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        (Reaped(child), pid)
+    }
+
+    #[test]
+    fn a_process_that_burns_cpu_is_charged_for_it_and_one_that_sleeps_is_not() {
+        let (_burner, burner) = shell("while :; do :; done");
+        let (_sleeper, sleeper) = shell("exec sleep 60");
+        thread::sleep(Duration::from_millis(50));
+        let (burnt, slept) = (Meter::start(burner), Meter::start(sleeper));
+        thread::sleep(Duration::from_millis(500));
+        let (burnt, slept) = (burnt.stop(), slept.stop());
+        assert!(burnt.cpu.value().unwrap() > &Duration::from_millis(20), "{burnt:?}");
+        assert!(slept.cpu.value().unwrap() < &Duration::from_millis(20), "{slept:?}");
+        assert!(slept.rss.value().unwrap() > &10_000, "{slept:?}");
+    }
+
+    #[test]
+    fn children_count_while_they_live_and_after_they_were_waited_for() {
+        let burn = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        let (mut parent, pid) = shell(&format!("sleep 0.2; ({burn}) & wait; exec sleep 60"));
+        let meter = Meter::start(pid);
+        let mut cpu = Duration::ZERO;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline && cpu < Duration::from_millis(30) {
+            thread::sleep(Duration::from_millis(20));
+            let now = Snapshot::take(pid).unwrap();
+            assert!(now.cpu + Duration::from_millis(20) >= cpu, "CPU time went backwards");
+            cpu = cpu.max(now.cpu);
+        }
+        let cost = meter.stop();
+        assert!(cost.cpu.value().unwrap() >= &Duration::from_millis(20), "{cost:?}");
+        assert!(cost.processes.value().unwrap() >= &2, "{cost:?}");
+        parent.0.kill().unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_ends_makes_the_switches_unavailable_instead_of_too_few() {
+        let us = nix::unistd::getpid();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = thread::spawn(move || ended.recv());
+        let meter = Meter::start(us);
+        end.send(()).unwrap();
+        thread.join().unwrap().unwrap();
+        // The kernel removes a thread from /proc a moment after it can be joined.
+        let ours = Instant::now();
+        while ours.elapsed() < Duration::from_millis(50) {
+            hint::spin_loop();
+        }
+        let cost = meter.stop();
+        assert!(cost.voluntary_switches.value().is_none(), "{cost:?}");
+        assert!(cost.voluntary_switches.to_string().contains("threads ended"));
+        assert!(cost.cpu.value().unwrap() >= &Duration::from_millis(5), "{cost:?}");
+    }
+
+    #[test]
+    fn of_a_process_that_is_not_there_nothing_is_known() {
+        let cost = Meter::start(Pid::from_raw(i32::MAX)).stop();
+        assert!(cost.cpu.value().is_none(), "{cost:?}");
+        assert!(cost.rss.to_string().starts_with("unavailable: "), "{cost:?}");
+        assert!(cost.threads.value().is_none());
+    }
+}

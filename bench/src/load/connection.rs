@@ -1,0 +1,198 @@
+//! One connection's two streams: how far it has sent, and how far what came back is right.
+
+use std::io::{self, ErrorKind, Read};
+
+use nix::libc::MSG_NOSIGNAL;
+use socket2::Socket;
+
+use super::content::Content;
+use super::{Fault, Plan};
+
+/// Bytes that one send(2) or recv(2) is given at most.
+pub(super) const BUFFER: usize = 64 * 1024;
+
+/// The memory that all connections of a thread send from and receive into.
+pub(super) struct Buffers {
+    outbox: Box<[u8]>,
+    inbox: Box<[u8]>,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Buffers {
+        Buffers { outbox: vec![0; BUFFER].into(), inbox: vec![0; BUFFER].into() }
+    }
+}
+
+/// What all connections have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) size: u64,
+    /// Most bytes that one send(2) is given.
+    pub(super) fragment: usize,
+    pub(super) verify: bool,
+}
+
+impl Manner {
+    pub(super) fn of(plan: &Plan) -> Manner {
+        Manner {
+            size: plan.size as u64,
+            fragment: plan.fragment.unwrap_or(BUFFER),
+            verify: plan.verify,
+        }
+    }
+}
+
+/// A connection that sends the stream of its [`Content`] and expects it back.
+///
+/// It holds offsets only, no bytes: what could not be sent is made again from the offset.
+pub(super) struct Connection {
+    pub(super) socket: Socket,
+    pub(super) id: u64,
+    content: Content,
+    /// Bytes that may be sent by now.
+    offered: u64,
+    sent: u64,
+    received: u64,
+    /// Bytes received when the oldest message that is on its way will be back.
+    next_answer: u64,
+}
+
+/// What one [`Connection::receive`] took in; all of it was right.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// As much as was asked for: there may be more.
+    Full,
+    /// Less: the socket is empty, unless the end of the stream follows.
+    Short,
+    /// Nothing: the socket is empty.
+    Nothing,
+    /// The server has closed its side.
+    End,
+}
+
+impl Connection {
+    /// Connection number `id` of a plan. The socket may block or not.
+    pub(super) fn new(socket: Socket, plan: &Plan, id: u64) -> Connection {
+        Connection {
+            socket,
+            id,
+            content: Content::new(plan.seed, id),
+            offered: 0,
+            sent: 0,
+            received: 0,
+            next_answer: plan.size as u64,
+        }
+    }
+
+    /// Allows `messages` more messages to be sent.
+    pub(super) fn offer(&mut self, messages: usize, manner: &Manner) {
+        self.offered += messages as u64 * manner.size;
+    }
+
+    /// Whether no message has been offered yet.
+    pub(super) fn is_unused(&self) -> bool {
+        self.offered == 0
+    }
+
+    /// Whether bytes are left that could not be sent yet.
+    pub(super) fn wants_to_send(&self) -> bool {
+        self.sent < self.offered
+    }
+
+    /// Allows whole messages to be sent until `bytes` more than came back are.
+    pub(super) fn offer_ahead(&mut self, bytes: u64, manner: &Manner) {
+        self.offered = self.offered.max((self.received + bytes).next_multiple_of(manner.size));
+    }
+
+    /// Sends what is offered until it is gone or the socket would block.
+    pub(super) fn send(&mut self, buffers: &mut Buffers, manner: &Manner) -> Result<(), Fault> {
+        while self.sent < self.offered {
+            let left = usize::try_from(self.offered - self.sent).unwrap_or(BUFFER).min(BUFFER);
+            let bytes = &mut buffers.outbox[..left];
+            if manner.verify {
+                self.content.fill(self.sent, bytes);
+            }
+            for fragment in bytes.chunks(manner.fragment) {
+                match self.socket.send_with_flags(fragment, MSG_NOSIGNAL) {
+                    Ok(taken) => {
+                        self.sent += taken as u64;
+                        if taken < fragment.len() {
+                            break;
+                        }
+                    }
+                    // The server's window and our send buffer are full.
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                    // A signal came first: nothing was sent.
+                    Err(error) if error.kind() == ErrorKind::Interrupted => break,
+                    Err(error) => return Err(Fault::of(&error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One recv(2) of at most `limit` bytes, and the check of what it brought.
+    pub(super) fn receive(
+        &mut self,
+        limit: usize,
+        buffers: &mut Buffers,
+        manner: &Manner,
+    ) -> Result<Received, Fault> {
+        let received = match (&self.socket).read(&mut buffers.inbox[..limit]) {
+            Ok(0) => return Ok(Received::End),
+            Ok(received) => received,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Received::Nothing),
+            // A signal came first: nothing was received.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Received::Full),
+            Err(error) => return Err(Fault::of(&error)),
+        };
+        self.take(&buffers.inbox[..received], manner)?;
+        Ok(if received < limit { Received::Short } else { Received::Full })
+    }
+
+    fn take(&mut self, bytes: &[u8], manner: &Manner) -> Result<(), Fault> {
+        let awaited = usize::try_from(self.sent - self.received).unwrap_or(usize::MAX);
+        let echoed = &bytes[..bytes.len().min(awaited)];
+        if manner.verify
+            && let Err(index) = self.content.check(self.received, echoed)
+        {
+            self.received += index as u64;
+            return Err(Fault::Mismatch);
+        }
+        self.received += echoed.len() as u64;
+        if echoed.len() == bytes.len() {
+            Ok(())
+        } else if self.sent == 0 {
+            Err(Fault::SpokeFirst)
+        } else {
+            Err(Fault::Surplus)
+        }
+    }
+
+    /// Whether the oldest message is back; says so once for each message.
+    pub(super) fn next_answered(&mut self, manner: &Manner) -> bool {
+        let answered = self.next_answer <= self.received;
+        if answered {
+            self.next_answer += manner.size;
+        }
+        answered
+    }
+
+    /// Shuts down the sending half, as shutdown(2) with SHUT_WR.
+    pub(super) fn half_close(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Where the connection stands, in words.
+    pub(super) fn place(&self, manner: &Manner) -> String {
+        format!(
+            "connection {}, message {}, byte {} of {} ({} B sent, {} B right so far)",
+            self.id,
+            self.received / manner.size,
+            self.received % manner.size,
+            manner.size,
+            self.sent,
+            self.received
+        )
+    }
+}

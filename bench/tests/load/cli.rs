@@ -1,0 +1,194 @@
+//! `loadgen`: exit status, messages, JSON.
+
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::server::{Flaw, Server};
+
+fn loadgen(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_loadgen")).args(arguments).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_good_run_exits_0_and_reports_with_units() {
+    let server = Server::echo();
+    let output = loadgen(&[&server.addr.to_string(), "-c", "3", "-n", "300"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "a bar belongs on a terminal: {output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in ["300 in all", "/s in all", "/s per connection", "p99.9", "µs", "faults", "none"] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn json_has_a_schema_the_environment_and_what_was_asked() {
+    let server = Server::echo();
+    let addr = server.addr.to_string();
+    let output =
+        loadgen(&["--addr", &addr, "-n", "100", "-s", "10", "--json", "--percentiles", "50,75"]);
+    let report = json(&output);
+    assert_eq!(report["schema"], "loadgen/1");
+    assert!(report["environment"]["kernel"].is_string());
+    assert_eq!(report["load"]["address"], addr);
+    assert_eq!(report["load"]["message_bytes"], 10);
+    assert_eq!(report["result"]["messages"], 100);
+    assert_eq!(report["result"]["bytes"], 1000);
+    assert_eq!(report["latency"]["response"]["percentiles"][1]["percentile"], 75.0);
+    assert_eq!(report["latency"]["service"], Value::Null);
+    assert_eq!(report["invalid"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_fault_is_named_and_exits_1() {
+    let server = Server::with_flaw(|echoed, bytes| {
+        bytes[5] ^= u8::from(echoed == 640);
+        Flaw::None
+    });
+    let addr = server.addr.to_string();
+    let output = loadgen(&[&addr, "-n", "100", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = json(&output);
+    assert_eq!(report["faults"]["mismatch"], 1);
+    assert_eq!(report["result"]["messages"], 10);
+    let first = report["first_fault"].as_str().unwrap();
+    assert!(first.contains("message 10, byte 5"), "{first}");
+    let output = loadgen(&[&addr, "-n", "100", "--no-verify"]);
+    assert_eq!(output.status.code(), Some(0), "nobody looked: {output:?}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_what_to_do() {
+    let closed = Server::echo().addr.to_string(); // Dropped at once: nobody listens there.
+    let server = Server::echo();
+    let open = server.addr.to_string();
+    let closes = Server::start(|_, _| {});
+    let closes = closes.addr.to_string();
+    for (arguments, expected) in [
+        (vec![closed.as_str()], "start the server first"),
+        (vec![&open, "-c", "0"], "give at least 1"),
+        (vec![&open, "-s", "0"], "give a size of at least 1"),
+        (vec![&open, "--depth", "0"], "give at least 1"),
+        (vec![&open, "-t", "2"], "each thread needs a connection"),
+        (vec![&open, "-c", "10000000"], "client side runs out of descriptors"),
+        (vec![&open, "--churn", "--depth", "2"], "a depth of 1"),
+        (vec![&open, "--pin", "1023"], "cannot pin"),
+        (vec![&open, "--source", "::1"], "the server's IP version"),
+        (vec![&open, "-R", "0"], "a rate of 0 never sends"),
+        (vec![&open, "-n", "0"], "measure nothing"),
+        (vec![&open, "--fragment", "0"], "give at least 1"),
+        (vec![&open, "--connect-rate", "0"], "give more than 0"),
+        (vec![&open, "--interval", "1ms"], "give 10ms or more"),
+        (vec![&open, "--timeout", "0s"], "a timeout of 0"),
+        (vec![&open, "-n", "1", "--csv", "/nonexistent/file"], "cannot write"),
+        (vec!["merge", "/nonexistent/file"], "cannot read"),
+        (vec![&closes], "closes it again"),
+    ] {
+        let output = loadgen(&arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        assert!(stderr(&output).contains(expected), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+    for arguments in [
+        vec!["nonsense"],
+        vec![&open, "--find-max", "fast"],
+        vec![&open, "-R", "1", "--churn"],
+        vec![&open, "--percentiles", "101"],
+    ] {
+        let output = loadgen(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_mid_run_is_told_at_once() {
+    let dead = Instant::now() + Duration::from_millis(500);
+    let server = Server::with_flaw(move |_, _| match Instant::now() < dead {
+        true => Flaw::None,
+        false => Flaw::Close,
+    });
+    let began = Instant::now();
+    let output = loadgen(&[&server.addr.to_string(), "-c", "3", "-d", "60s"]);
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("early close: 3"), "{text}");
+    assert!(text.contains("The server closed them: it died"), "{text}");
+}
+
+#[test]
+fn an_interrupt_ends_the_run_and_reports_it() {
+    let server = Server::echo();
+    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([&server.addr.to_string(), "-c", "2", "-d", "60s", "--warmup", "0s", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let began = Instant::now();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(json(&output)["result"]["messages"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn logs_of_two_clients_are_added_up() {
+    let server = Server::echo();
+    let addr = server.addr.to_string();
+    let file = |name| {
+        let name = format!("loadgen-test-{}-{name}", std::process::id());
+        std::env::temp_dir().join(name).to_string_lossy().into_owned()
+    };
+    let (first, second, csv, hgrm) = (file("1"), file("2"), file("csv"), file("hgrm"));
+    for (log, count) in [(&first, "100"), (&second, "50")] {
+        let files = ["--csv", &csv, "--hgrm", &hgrm, "--log", log];
+        let output = loadgen(&[&[&addr, "-n", count][..], &files].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    let sum = json(&loadgen(&["merge", &first, &second, "--json", "--hgrm", &hgrm]));
+    assert_eq!(sum["messages"], 150);
+    assert_eq!(sum["latency"]["response"]["count"], 150);
+    assert!(std::fs::read_to_string(&hgrm).unwrap().contains("Total count    =          150]"));
+    assert!(std::fs::read_to_string(&csv).unwrap().lines().count() == 2);
+    for path in [first, second, csv, hgrm] {
+        std::fs::remove_file(&path).unwrap();
+        assert!(!std::fs::exists(path + ".part").unwrap());
+    }
+}
+
+#[test]
+fn a_rate_that_is_not_achieved_makes_the_run_invalid() {
+    let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
+    let output = loadgen(&[&server.addr.to_string(), "-R", "1000", "-d", "300ms", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = json(&output);
+    assert!(report["result"]["achieved_ratio"].as_f64().unwrap() < 0.5);
+    assert!(report["result"]["unsent"].as_u64().unwrap() > 100);
+    assert!(report["latency"]["service"]["count"].as_u64().unwrap() > 0);
+    assert!(report["invalid"][0].as_str().unwrap().contains("of the target rate"));
+}
+
+#[test]
+fn the_highest_rate_is_searched_and_reported() {
+    let server = Server::echo();
+    let addr = server.addr.to_string();
+    let output = loadgen(&[&addr, "-c", "4", "--find-max", "p50<1s", "-d", "100ms", "--json"]);
+    assert!(stderr(&output).contains("achieved"), "{output:?}");
+    assert!(json(&output)["load"]["rate"]["per_second"].as_f64().unwrap() > 0.0);
+}
