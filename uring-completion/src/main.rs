@@ -106,7 +106,6 @@ fn serve(args: &Args) -> io::Result<Totals> {
 
         let pause = if deadline.is_none() { server.accept() } else { server.refuse() };
         let drain_left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        server.go_on();
         let limits = [drain_left, pause, idle.patience()];
         server.ring.enter(limits.into_iter().flatten().min())?;
         while let Some(completion) = server.ring.next_completion() {
@@ -117,6 +116,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
                 Completion::Sent { key, result, outgoing } => server.sent(key, result, outgoing),
             }
         }
+        server.go_on();
     }
 }
 
@@ -164,7 +164,10 @@ impl Server {
             && let Some(stream) = self.accepted.pop_front()
         {
             self.tally.opened(&stream);
-            self.touched.push(self.clients.insert(Client::new(stream)));
+            let client = self.clients.vacant_entry();
+            let (key, stream) = (client.key(), Rc::new(stream));
+            let receive = self.ring.receive(&stream, key);
+            client.insert(Client::new(stream, receive));
         }
         match self.accepting {
             None if self.listener.is_open(self.clients.len()) => {
@@ -274,10 +277,10 @@ impl Server {
 }
 
 impl Client {
-    fn new(stream: Socket) -> Client {
+    fn new(stream: Rc<Socket>, receive: Operation) -> Client {
         Client {
-            stream: Rc::new(stream),
-            receiving: None,
+            stream,
+            receiving: Some(receive),
             sending: false,
             stalled: false,
             pending: None,
