@@ -261,7 +261,7 @@ impl Server {
                 // While it is received from there is nothing to do when the send is done. Nearly always.
                 match client.receiving {
                     Some(_) => self.ring.try_send(&client.stream, pending, key),
-                    None => self.ring.send(&client.stream, pending, key),
+                    None => self.ring.send(&client.stream, pending.into_own(), key),
                 };
             }
             if client.receiving.is_none()

@@ -193,7 +193,16 @@ impl Ring {
         if result.is_ok() {
             result = self.submit_and_wait(timeout);
         }
-        self.reap();
+        let submitted = self.queued.is_empty() && self.io.submission().is_empty();
+        if self.reap() && submitted {
+            // All is reported. So what was tried and is not reported has succeeded.
+            for operation in mem::take(&mut self.tried) {
+                if let Some(InFlight { kind: Kind::Send(outgoing), .. }) = self.find(operation) {
+                    let all = outgoing.rest().len();
+                    self.completed(operation, Ok(all), None, true);
+                }
+            }
+        }
         match result.map_err(|error| (error.raw_os_error().map(Errno::from_raw), error)) {
             Ok(_) => Ok(()),
             // A signal came first, or the time is over.
@@ -215,36 +224,36 @@ impl Ring {
         self.sent.pop_front().or_else(|| self.news.pop_front())
     }
 
-    /// Takes what has completed out of the queue.
-    fn reap(&mut self) {
+    /// Takes what has completed out of the queue. Returns whether that was all.
+    fn reap(&mut self) -> bool {
         loop {
             let entry = self.io.completion().next();
-            let Some(entry) = entry else { break };
-            let (result, flags) = (entry.result(), entry.flags());
-            let received = u32::try_from(result).unwrap_or(0);
-            // SAFETY: this completion has named the buffer, and is taken only once.
-            let take = |id| unsafe { self.buffers.taken(id, received) };
-            let buffer = cqueue::buffer_select(flags).and_then(take);
-            let result = match result {
-                errno @ ..0 => Err(io::Error::from_raw_os_error(-errno)),
-                count => Ok(count.unsigned_abs() as usize),
-            };
-            let operation = Operation(entry.user_data() & !CANCELLATION);
-            if entry.user_data() == operation.0 {
-                self.completed(operation, result, buffer, !cqueue::more(flags));
-            } else {
-                self.not_cancelled(operation);
+            if let Some(entry) = entry {
+                self.take(&entry);
+            } else if !self.io.submission().cq_overflow() {
+                return true;
+            } else if self.io.submit().is_err() {
+                // There was more than the queue has room for. The kernel keeps the rest until then.
+                return false;
             }
         }
-        // When all was submitted and all is reported, what was tried and is not reported has succeeded.
-        let queue = self.io.submission();
-        let is_all = self.queued.is_empty() && queue.is_empty() && !queue.cq_overflow();
-        drop(queue);
-        for operation in if is_all { mem::take(&mut self.tried) } else { Vec::new() } {
-            if let Some(InFlight { kind: Kind::Send(outgoing), .. }) = self.find(operation) {
-                let all = outgoing.rest().len();
-                self.completed(operation, Ok(all), None, true);
-            }
+    }
+
+    fn take(&mut self, entry: &cqueue::Entry) {
+        let (result, flags) = (entry.result(), entry.flags());
+        let received = u32::try_from(result).unwrap_or(0);
+        // SAFETY: this completion has named the buffer, and is taken only once.
+        let buffer = |id| unsafe { self.buffers.taken(id, received) };
+        let buffer = cqueue::buffer_select(flags).and_then(buffer);
+        let result = match result {
+            errno @ ..0 => Err(io::Error::from_raw_os_error(-errno)),
+            count => Ok(count.unsigned_abs() as usize),
+        };
+        let operation = Operation(entry.user_data() & !CANCELLATION);
+        if entry.user_data() == operation.0 {
+            self.completed(operation, result, buffer, !cqueue::more(flags));
+        } else {
+            self.not_cancelled(operation);
         }
     }
 
