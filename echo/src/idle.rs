@@ -9,7 +9,7 @@ const TICKS: u32 = 4;
 
 /// Ticks in a row without a byte after which a connection has been idle for the whole timeout: the first
 /// may have come right after the last byte.
-pub(crate) const IDLE_TICKS: u8 = TICKS as u8 + 1;
+pub const IDLE_TICKS: u8 = TICKS as u8 + 1;
 
 /// Ticks four times in each `--idle-timeout`, or never when there is none.
 ///

@@ -36,7 +36,7 @@ pub use blocking::echo_until_eof;
 pub use clients::{Client, Clients};
 pub use connection::{Connection, Step, Wants};
 pub use datagram::{bind_datagrams, echo_datagram};
-pub use idle::IdleClock;
+pub use idle::{IDLE_TICKS, IdleClock};
 pub use listener::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener, listen, listen_on_all, set_timeouts};
 pub use options::{DESCRIPTOR_RESERVE, Options, parse_duration};
 pub use report::{Tally, Totals, finish, report};

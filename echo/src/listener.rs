@@ -179,8 +179,7 @@ impl Listener {
         for _ in 0..ACCEPT_TRIES {
             let error = match self.socket.accept() {
                 Ok((stream, _)) => {
-                    // Fails when the peer has reset already, which its first read will tell.
-                    let _ = stream.set_tcp_nodelay(true);
+                    without_delay(&stream);
                     // Linux does not hand the listener's O_NONBLOCK on, the BSDs do.
                     stream.set_nonblocking(self.nonblocking)?;
                     if !self.nonblocking && self.idle_timeout.is_some() {
@@ -192,12 +191,34 @@ impl Listener {
             };
             match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EAGAIN) => return Ok(None),
-                Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => break,
+                Some(errno) if is_shortage(errno) => break,
                 Some(errno) if concerns_one_peer(errno) => {}
                 _ => return Err(error),
             }
         }
         self.pause();
+        Ok(None)
+    }
+
+    /// Judges an accept that the model has made by other means than [`accept`](Listener::accept), with the
+    /// same outcome: a stream, or `None` for a peer that gave up or a shortage, which begins a pause.
+    ///
+    /// # Errors
+    ///
+    /// As for [`accept`](Listener::accept).
+    pub fn accepted(&mut self, result: io::Result<Socket>) -> io::Result<Option<Socket>> {
+        let error = match result {
+            Ok(stream) => {
+                without_delay(&stream);
+                return Ok(Some(stream));
+            }
+            Err(error) => error,
+        };
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(errno) if is_shortage(errno) => self.pause(),
+            Some(errno) if concerns_one_peer(errno) => {}
+            _ => return Err(error),
+        }
         Ok(None)
     }
 
@@ -282,6 +303,17 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// TCP_NODELAY: an echo must not wait for the acknowledgement of the one before.
+fn without_delay(stream: &Socket) {
+    // Fails when the peer has reset already, which its first read will tell; and for a Unix socket.
+    let _ = stream.set_tcp_nodelay(true);
+}
+
+/// Errors of accept(2) that say what the process or the system has run out of.
+fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
 /// Errors of accept(2) that are a queued peer's, or the network's on its behalf, and not the listener's.

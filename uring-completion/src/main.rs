@@ -1,0 +1,333 @@
+//! # uring-completion: hand the kernel the work, and be told when it is done
+//!
+//! **What blocks, and where.** Only io_uring_enter(2), in [`Ring::enter`]. It hands over everything that
+//! was started since the last time, and sleeps until something has completed.
+//!
+//! **What the kernel tells us.** What it *has done*, and not what we could do now: a client was accepted,
+//! these bytes were received, so many were sent. One request to accept or to receive is good for any
+//! number of completions (multishot).
+//!
+//! **What it costs.** One system call for each turn, whatever the number of clients that speak in it: one
+//! for each message at worst, and the busier the server, the fewer. Memory that the kernel uses must not
+//! be touched in the meantime; [`Ring`] owns it so long, and the kernel picks what it receives into from
+//! a stock of buffers common to all.
+//!
+//! **How it differs from the model before.** `epoll-selector` is told who is ready, and makes the calls
+//! to read and to write itself. Here the kernel makes them, and the answers to a whole turn go out at
+//! once, with the next wait.
+//!
+//! ```console
+//! $ cargo run --release -p uring-completion
+//! listening on 127.0.0.1:7000
+//! $ echo hello | nc -N 127.0.0.1 7000
+//! hello
+//! ```
+//!
+//! Not here: a kernel thread that polls the queue (SQPOLL), which trades a CPU for the last system call;
+//! and sends without copying, which loopback copies all the same.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use echo::{IDLE_TICKS, IdleClock, Listener, Options, Scratch, Stop, Tally, Totals};
+use nix::errno::Errno;
+use slab::Slab;
+use socket2::Socket;
+use uring_completion::{Buffer, Completion, Operation, Outgoing, Ring};
+
+/// TCP echo server: io_uring is handed the work, and says when it is done.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    options: Options,
+
+    /// Operations that the kernel takes in one go; the kernel rounds up to a power of two
+    #[arg(long, value_name = "COUNT", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..=32768))]
+    entries: u32,
+
+    /// Buffers that the kernel may receive into, of all clients together; a power of two
+    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = power_of_two)]
+    buffers: u16,
+
+    /// Size of a buffer in bytes, and so the most that one completion brings
+    #[arg(long, value_name = "BYTES", default_value_t = 4096,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    buffer_size: u32,
+}
+
+fn main() -> ExitCode {
+    echo::finish(serve(&Args::parse()))
+}
+
+fn serve(args: &Args) -> io::Result<Totals> {
+    let options = &args.options;
+    let stop = Stop::new()?;
+    let mut ring = Ring::new(args.entries, args.buffers, args.buffer_size)?;
+    let listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
+    ring.poll(&Rc::new(stop.as_fd().try_clone_to_owned()?.into()));
+    let mut server = Server {
+        ring,
+        doorway: Rc::new(listener.doorbell()?),
+        listener,
+        accepting: None,
+        accepted: VecDeque::new(),
+        clients: Slab::new(),
+        touched: Vec::new(),
+        scratch: Scratch::with(0, options.work),
+        tally: Tally::new(options),
+    };
+    let mut idle = IdleClock::new(options);
+    let mut deadline = None;
+    loop {
+        if stop.requested() && deadline.is_none() {
+            deadline = Some(Instant::now() + options.drain);
+            // Each client has sent all it will: what has arrived is echoed, then end of stream is found.
+            for (_, client) in &server.clients {
+                let _ = client.stream.shutdown(Shutdown::Read);
+            }
+        }
+        if deadline.is_some_and(|at| server.clients.is_empty() || at <= Instant::now()) {
+            return Ok(server.tally.totals());
+        }
+        if idle.ticked() {
+            for (_, client) in &mut server.clients {
+                client.tick();
+            }
+        }
+
+        let pause = if deadline.is_none() { server.accept() } else { server.refuse() };
+        let drain_left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let limits = [drain_left, pause, idle.patience()];
+        server.ring.enter(limits.into_iter().flatten().min())?;
+        while let Some(completion) = server.ring.next_completion() {
+            match completion {
+                Completion::Readable => {} // The stop's descriptor: see above.
+                Completion::Accepted { stream, last } => server.accepted(stream, last)?,
+                Completion::Received { key, bytes, last } => server.received(key, bytes, last),
+                Completion::Sent { key, result, outgoing } => server.sent(key, result, outgoing),
+            }
+        }
+        server.go_on();
+    }
+}
+
+/// What the completions are about.
+struct Server {
+    ring: Ring,
+    listener: Listener,
+    /// The listener's socket once more, for the kernel to accept from.
+    doorway: Rc<Socket>,
+    accepting: Option<Operation>,
+    /// Accepted, but not yet served: a multishot accept may bring more than there are places.
+    accepted: VecDeque<Socket>,
+    clients: Slab<Client>,
+    /// The clients that this turn's completions are about.
+    touched: Vec<usize>,
+    scratch: Scratch,
+    tally: Tally,
+}
+
+/// One client.
+///
+/// It holds bytes of its own only while the peer does not take what it is sent; receiving ends then, and
+/// begins again when all are gone. In the meantime it gets what had arrived in that turn and the one
+/// before: at most the stock of buffers, once.
+struct Client {
+    stream: Rc<Socket>,
+    receiving: Option<Operation>,
+    /// A send is in flight, one at a time, or the bytes would not stay in order.
+    sending: bool,
+    /// The peer did not take all it was sent, and has not yet.
+    stalled: bool,
+    /// Received in this turn, or while a send was in flight.
+    pending: Option<Outgoing>,
+    /// The peer has sent all it will, or the connection has failed.
+    end: Option<io::Result<()>>,
+    /// Ticks since a byte moved.
+    quiet: u8,
+}
+
+impl Server {
+    /// Gives the places there are to those who came first, and lets the kernel accept for as long as
+    /// there are more. Returns how long to wait at most, when accepting is paused.
+    fn accept(&mut self) -> Option<Duration> {
+        while self.listener.is_open(self.clients.len())
+            && let Some(stream) = self.accepted.pop_front()
+        {
+            self.tally.opened(&stream);
+            let client = self.clients.vacant_entry();
+            let (key, stream) = (client.key(), Rc::new(stream));
+            let receive = self.ring.receive(&stream, key);
+            client.insert(Client::new(stream, receive));
+        }
+        match self.accepting {
+            None if self.listener.is_open(self.clients.len()) => {
+                self.accepting = Some(self.ring.accept(&self.doorway));
+            }
+            Some(accept) if !self.listener.is_open(self.clients.len()) => self.ring.cancel(accept),
+            _ => {}
+        }
+        self.listener.patience()
+    }
+
+    /// Lets nobody in any more.
+    fn refuse(&mut self) -> Option<Duration> {
+        self.accepted.clear();
+        self.accepting.into_iter().for_each(|accept| self.ring.cancel(accept));
+        None
+    }
+
+    fn accepted(&mut self, stream: io::Result<Socket>, last: bool) -> io::Result<()> {
+        if last {
+            self.accepting = None;
+        }
+        if !stream.as_ref().is_err_and(|error| is(error, Errno::ECANCELED)) {
+            self.accepted.extend(self.listener.accepted(stream)?);
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, key: usize, bytes: io::Result<Option<Buffer>>, last: bool) {
+        let client = &mut self.clients[key];
+        if last {
+            client.receiving = None;
+        }
+        match bytes {
+            Ok(Some(buffer)) => {
+                client.quiet = 0;
+                self.scratch.work();
+                client.keep(buffer);
+            }
+            Ok(None) => client.end = client.end.take().or(Some(Ok(()))),
+            // We asked for it, when the peer did not take what it was sent.
+            Err(error) if is(&error, Errno::ECANCELED) => {}
+            // All buffers were in use in this turn. They are free again when its sends have completed,
+            // which is in the next call, or the one after.
+            Err(error) if is(&error, Errno::ENOBUFS) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => client.fail(error),
+        }
+        self.touched.push(key);
+    }
+
+    fn sent(&mut self, key: usize, result: io::Result<usize>, outgoing: Outgoing) {
+        let client = &mut self.clients[key];
+        client.sending = false;
+        match result {
+            Ok(0) => client.fail(ErrorKind::WriteZero.into()),
+            Ok(sent) => {
+                client.quiet = 0;
+                self.tally.sent(sent as u64);
+            }
+            // The peer's window and our send buffer are full.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => client.fail(error),
+        }
+        if !outgoing.rest().is_empty() && !client.has_failed() {
+            // It may take its time, and must not keep a buffer from the others so long.
+            client.stalled = true;
+            client.sending = true;
+            self.ring.send(&client.stream, outgoing.into_own(), key);
+        }
+        self.touched.push(key);
+    }
+
+    /// Starts what the clients need next that had a part in this turn, and lets those go who need nothing.
+    fn go_on(&mut self) {
+        for key in self.touched.drain(..) {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            client.stalled &= client.sending || client.pending.is_some();
+            match client.receiving {
+                None if client.end.is_none() && !client.stalled => {
+                    client.receiving = Some(self.ring.receive(&client.stream, key));
+                }
+                Some(receive) if client.stalled => self.ring.cancel(receive),
+                _ => {}
+            }
+            if !client.sending
+                && let Some(pending) = client.pending.take()
+            {
+                client.sending = true;
+                // While it is received from there is nothing to do when the send is done. Nearly always.
+                match client.receiving {
+                    Some(_) => self.ring.try_send(&client.stream, pending, key),
+                    None => self.ring.send(&client.stream, pending.into_own(), key),
+                };
+            }
+            if client.receiving.is_none()
+                && !client.sending
+                && let Some(result) = client.end.take()
+            {
+                self.tally.closed(&client.stream, &result);
+                self.listener.resume();
+                self.clients.remove(key);
+            }
+        }
+    }
+}
+
+impl Client {
+    fn new(stream: Rc<Socket>, receive: Operation) -> Client {
+        Client {
+            stream,
+            receiving: Some(receive),
+            sending: false,
+            stalled: false,
+            pending: None,
+            end: None,
+            quiet: 0,
+        }
+    }
+
+    /// Keeps what was received until it can be sent: in the buffer it came in, if that is soon.
+    fn keep(&mut self, buffer: Buffer) {
+        if self.has_failed() {
+            return;
+        }
+        match &mut self.pending {
+            Some(pending) => pending.append(&buffer),
+            None if self.sending => self.pending = Some(Outgoing::from(buffer).into_own()),
+            None => self.pending = Some(buffer.into()),
+        }
+    }
+
+    /// Ends the connection: what is in flight completes soon, and it goes when that has.
+    fn fail(&mut self, error: io::Error) {
+        self.end = Some(Err(error));
+        self.pending = None;
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.end, Some(Err(_)))
+    }
+
+    /// Ends the connection when no byte has moved for the whole of `--idle-timeout`.
+    fn tick(&mut self) {
+        self.quiet = self.quiet.saturating_add(1);
+        if self.quiet >= IDLE_TICKS {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}
+
+fn power_of_two(text: &str) -> Result<u16, String> {
+    match text.parse::<u16>() {
+        Ok(count) if count.is_power_of_two() => Ok(count),
+        _ => Err("use a power of two, from 1 to 32768".to_owned()),
+    }
+}
