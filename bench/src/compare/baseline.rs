@@ -1,7 +1,8 @@
 //! A run against an earlier one: has any server become worse, relative to the reference?
 //!
-//! Absolute rates of two runs are not compared: a machine is another one an hour later. Ratios to the
-//! reference are, and so are system calls per message, which hardly depend on the machine at all.
+//! Absolute rates of two runs are not compared: a machine is another one an hour later. Ratios to
+//! the reference are, and so are system calls per message, which hardly depend on the machine at
+//! all.
 
 use super::result::{Case, Origin, Results};
 
@@ -44,7 +45,8 @@ pub(super) fn regressions(now: &Results, then: &Results) -> (Vec<String>, usize)
     (found, compared)
 }
 
-/// The ratio to the reference became worse, beyond both intervals and the noise floors of both runs.
+/// The ratio to the reference became worse, beyond both intervals and the noise floors of both
+/// runs.
 fn slower(now: &Case, then: &Case, floor: f64) -> Option<String> {
     let (now, then) = (now.comparisons.first()?, then.comparisons.first()?);
     if now.metric != then.metric || now.unranked.is_some() || then.unranked.is_some() {

@@ -63,7 +63,7 @@ pub(super) fn scenario(scenario: &Scenario) -> String {
 fn noise_floor(point: &Point) -> String {
     match &point.noise_floor {
         Some(floor) => format!(
-            "A/A control: {:.3} [{:.3}, {:.3}] over {} blocks; no difference within +-{:.1} % is claimed",
+            "A/A control: {:.3} [{:.3}, {:.3}] over {} blocks; nothing within +-{:.1} % is claimed",
             floor.median,
             floor.low,
             floor.high,
