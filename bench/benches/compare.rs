@@ -22,8 +22,8 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    // Cargo runs benchmarks in their package's folder; a relative path on the command line means the
-    // folder that cargo was called in.
+    // Cargo runs benchmarks in their package's folder; a relative path on the command line means
+    // the folder that cargo was called in.
     if let Some(shells) = env::var_os("PWD") {
         let _ = env::set_current_dir(shells);
     }

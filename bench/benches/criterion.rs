@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Criterion is good at telling whether one server changed between two runs (`--save-baseline`,
-//! `--baseline`). It runs one server after the other, so it is the wrong tool to rank them on a noisy
-//! machine: that is what `compare` is for. It also times samples and not messages, so the percentiles of
-//! single messages are recorded on the side and printed at the end.
+//! `--baseline`). It runs one server after the other, so it is the wrong tool to rank them on a
+//! noisy machine: that is what `compare` is for. It also times samples and not messages, so the
+//! percentiles of single messages are recorded on the side and printed at the end.
 //!
 //! The servers are those of the catalogue, one for each package; with ECHO_BENCH_ALL=1 in the
 //! environment it is every variant.
@@ -180,9 +180,10 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
     Ok(recorded)
 }
 
-/// One case: a fresh server, the connections, and as many rounds as criterion asks for. A round is one
-/// message on each active connection, so that one alone is meaningful: criterion warms up with 1, 2, 4 …
-/// Returns the number of messages and their percentiles; `None` when the filter left the case out.
+/// One case: a fresh server, the connections, and as many rounds as criterion asks for. A round is
+/// one message on each active connection, so that one alone is meaningful: criterion warms up with
+/// 1, 2, 4 … Returns the number of messages and their percentiles; `None` when the filter left the
+/// case out.
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,

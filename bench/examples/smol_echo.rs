@@ -1,8 +1,8 @@
 //! The echo server that a reader would write with smol: a task for each client, on one thread.
 //!
-//! A yardstick for `cargo bench --bench compare -- --yardsticks`, with the command line that all servers
-//! have in common. Below, smol waits with `polling` in oneshot mode, on a thread of its own: compare it
-//! with `epoll-selector --selector polling --trigger oneshot`.
+//! A yardstick for `cargo bench --bench compare -- --yardsticks`, with the command line that all
+//! servers have in common. Below, smol waits with `polling` in oneshot mode, on a thread of its
+//! own: compare it with `epoll-selector --selector polling --trigger oneshot`.
 //!
 //! ```console
 //! $ cargo run --release -p bench --example smol_echo
@@ -112,7 +112,8 @@ async fn accept(
                 let shared = Arc::clone(shared);
                 executor.spawn(client(stream.into(), place, shared)).detach();
             }
-            // A peer that gave up, or no descriptor left; either way not a reason to leave, or to spin.
+            // A peer that gave up, or no descriptor left; either way not a reason to leave, or to
+            // spin.
             Err(_) => drop(Timer::after(ACCEPT_PAUSE).await),
         }
     }

@@ -1,8 +1,9 @@
 //! The echo server that a reader would write with tokio: a task for each client.
 //!
-//! A yardstick for `cargo bench --bench compare -- --yardsticks`, with the command line that all servers
-//! have in common. Below, tokio has an edge-triggered epoll for each runtime; a task that awaits is an
-//! entry in a table, like a connection of `epoll-selector`, but one written as a straight line.
+//! A yardstick for `cargo bench --bench compare -- --yardsticks`, with the command line that all
+//! servers have in common. Below, tokio has an edge-triggered epoll for each runtime; a task that
+//! awaits is an entry in a table, like a connection of `epoll-selector`, but one written as a
+//! straight line.
 //!
 //! ```console
 //! $ cargo run --release -p bench --example tokio_echo -- --threads 1
@@ -123,7 +124,8 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>) {
                     shared.places.add_permits(1);
                 });
             }
-            // A peer that gave up, or no descriptor left; either way not a reason to leave, or to spin.
+            // A peer that gave up, or no descriptor left; either way not a reason to leave, or to
+            // spin.
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }

@@ -24,7 +24,8 @@ struct Target {
 }
 
 /// Builds packages of this workspace with `cargo build --release`, and examples of this package.
-/// Cargo's progress goes to stderr. `cargo bench` has given the build lock back by the time it runs us.
+/// Cargo's progress goes to stderr. `cargo bench` has given the build lock back by the time it runs
+/// us.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! A server that takes part in a benchmark: what it is called, how it is started, what it can serve.
+//! A server that takes part in a benchmark: what it is called, how it is started, what it can
+//! serve.
 
 use std::io;
 use std::time::Duration;
@@ -42,12 +43,13 @@ pub struct Entrant {
     pub traits: Traits,
     /// Program and arguments, with the address to listen on as `{addr}`.
     pub command: Vec<String>,
-    /// Whether it prints `listening on ADDR` as the contract has it. Another is told a port that is free.
+    /// Whether it prints `listening on ADDR` as the contract has it. Another is told a port that is
+    /// free.
     pub announces: bool,
 }
 
-/// Builds the catalogue's servers and starts with them; `all` takes every variant, otherwise it is the
-/// plain form of each package, and the server that serves one client at a time.
+/// Builds the catalogue's servers and starts with them; `all` takes every variant, otherwise it is
+/// the plain form of each package, and the server that serves one client at a time.
 ///
 /// # Errors
 ///

@@ -9,13 +9,13 @@ use regex::Regex;
 
 use crate::entrant::{self, Entrant};
 
-/// Compare echo servers: every server through every scenario, in turns, with paired ratios, percentiles
-/// and costs. Server and client are separate processes; everything runs on loopback.
+/// Compare echo servers: every server through every scenario, in turns, with paired ratios,
+/// percentiles and costs. Server and client are separate processes; everything runs on loopback.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare", version)]
 pub struct Args {
-    /// Only what matches: a regular expression on "scenario/server/point", e.g. 'idle_herd.*select'.
-    /// The reference server always takes part
+    /// Only what matches: a regular expression on "scenario/server/point", e.g.
+    /// 'idle_herd.*select'. The reference server always takes part
     pub filter: Option<Regex>,
 
     /// Fewer points and blocks, at most 2 minutes. The intervals are wide
@@ -30,8 +30,8 @@ pub struct Args {
     #[arg(long)]
     pub list: bool,
 
-    /// Blocks of every scenario (rounds, where servers take turns in slices). With fewer than 6 there
-    /// are no verdicts [default: 80 rounds, 7 blocks]
+    /// Blocks of every scenario (rounds, where servers take turns in slices). With fewer than 6
+    /// there are no verdicts [default: 80 rounds, 7 blocks]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub blocks: Option<u16>,
 
@@ -39,8 +39,8 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
 
-    /// CPUs of server and client: "none", "split" (0/1), or lists, e.g. 0,2/1. A pool or a spinning loop
-    /// on one CPU is not what it is on two
+    /// CPUs of server and client: "none", "split" (0/1), or lists, e.g. 0,2/1. A pool or a spinning
+    /// loop on one CPU is not what it is on two
     #[arg(long, value_name = "LAYOUT", default_value = "none")]
     pub pin: Layout,
 
@@ -60,8 +60,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "epoll-selector")]
     pub reference: String,
 
-    /// Compare with the report.json of an earlier run; exit status 1 on a regression beyond the noise
-    /// floors of both
+    /// Compare with the report.json of an earlier run; exit status 1 on a regression beyond the
+    /// noise floors of both
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
 

@@ -16,8 +16,8 @@ use super::result::{
 };
 use super::turn::CostRun;
 
-/// A server that uses less CPU time than this while it is quiet, in nanoseconds per second, is as good as
-/// one that uses none: ratios between such are ratios of noise.
+/// A server that uses less CPU time than this while it is quiet, in nanoseconds per second, is as
+/// good as one that uses none: ratios between such are ratios of noise.
 const QUIET_NS_PER_S: f64 = 10_000.0;
 
 /// Share of a core from which on a server, or of the machine, counts as busy.
@@ -144,15 +144,16 @@ fn outcome(measured: &Measured) -> Outcome {
     }
 }
 
-/// Messages per second over all blocks; as much as was offered, if it is so within [`ACHIEVED_MIN`].
+/// Messages per second over all blocks; as much as was offered, if it is so within
+/// [`ACHIEVED_MIN`].
 fn achieved(measured: &Measured) -> Option<f64> {
     let achieved = measured.median(|turn| Some(turn.messages_per_s))?;
     let offered = measured.load.offered_per_s.filter(|offered| achieved >= ACHIEVED_MIN * offered);
     Some(offered.unwrap_or(achieved))
 }
 
-/// The generator had no time left although the server and the machine had some: then the rate is the
-/// generator's, and says nothing of the server.
+/// The generator had no time left although the server and the machine had some: then the rate is
+/// the generator's, and says nothing of the server.
 ///
 /// In an open loop that achieves its rate the generator may be as busy as it likes: it paces.
 fn generator_was_the_limit(measured: &Measured) -> Option<String> {

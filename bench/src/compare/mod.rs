@@ -55,7 +55,8 @@ use run::{Runner, progress_bar};
 ///
 /// # Errors
 ///
-/// When the servers do not build, no server or scenario matches, or a report cannot be written or read.
+/// When the servers do not build, no server or scenario matches, or a report cannot be written or
+/// read.
 pub fn run(args: &Args) -> io::Result<bool> {
     if args.list {
         plan::list(args);
@@ -66,7 +67,8 @@ pub fn run(args: &Args) -> io::Result<bool> {
     let entrants = entrants(args)?;
     let control = Arc::new(Control::default());
     for signal in [SIGINT, SIGTERM] {
-        // The first one ends the run with what it has; the second one ends us, and the kernel the servers.
+        // The first one ends the run with what it has; the second one ends us, and the kernel the
+        // servers.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(control.stop_flag()))?;
         flag::register(signal, Arc::clone(control.stop_flag()))?;
     }

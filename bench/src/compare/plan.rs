@@ -174,8 +174,8 @@ impl PlannedScenario {
                 let (slice_ns, warm_up_ns) =
                     (slicing.length().as_nanos() as u64, slicing.warm_up().as_nanos() as u64);
                 let mut text = format!(
-                    "All servers live and connected, all but one stopped; {rounds} shuffled rounds of \
-                     slices of {} ms, the first {} ms of each not counted.",
+                    "All servers live and connected, all but one stopped; {rounds} shuffled rounds \
+                     of slices of {} ms, the first {} ms of each not counted.",
                     slicing.length().as_millis(),
                     slicing.warm_up().as_millis()
                 );

@@ -73,7 +73,8 @@ impl Slicing {
         Slice::lasting(self.length() - self.warm_up()).after(self.warm_up())
     }
 
-    /// As many rounds as fit into the time that `rounds` of the shortest slices take, by a half more.
+    /// As many rounds as fit into the time that `rounds` of the shortest slices take, by a half
+    /// more.
     pub(super) fn rounds(self, rounds: usize) -> usize {
         let fitting = rounds * 3 * SLICE.length_ms as usize / 2 / self.length_ms as usize;
         fitting.clamp(rounds.min(crate::statistics::BLOCKS_MIN), rounds)
@@ -267,7 +268,8 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The capacity of each server in messages per second in a closed loop on the load's connections.
+    /// The capacity of each server in messages per second in a closed loop on the load's
+    /// connections.
     pub(super) fn capacities(
         &self,
         load: &LoadInfo,
@@ -288,7 +290,8 @@ impl Runner<'_> {
         servers.map(|(entrant, skip)| skip.is_none().then(|| capacity(entrant)).flatten()).collect()
     }
 
-    /// Planned time of one run in a block, in milliseconds: what is measured, and what surrounds it.
+    /// Planned time of one run in a block, in milliseconds: what is measured, and what surrounds
+    /// it.
     pub(super) fn block_ms(&self) -> u64 {
         (self.effort.run + self.effort.warm_up).as_millis() as u64 + 50
     }

@@ -22,7 +22,8 @@ pub(super) struct Scenario {
 /// How the servers take turns, and what a turn is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turns {
-    /// Closed loop in slices where the connections of all servers fit into one process, else in blocks.
+    /// Closed loop in slices where the connections of all servers fit into one process, else in
+    /// blocks.
     Slices,
     /// Closed loop in blocks of fresh processes.
     Blocks,
@@ -34,7 +35,8 @@ pub(super) enum Turns {
     Silence,
 }
 
-/// The connections of all servers of a ring together, at most; the client needs a descriptor for each.
+/// The connections of all servers of a ring together, at most; the client needs a descriptor for
+/// each.
 const RING_CONNECTIONS_MAX: usize = 1500;
 
 const SMALL: LoadInfo = LoadInfo {
@@ -110,8 +112,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "offered_load",
-        question: "How long do messages take that arrive by the clock, the closer to its own capacity \
-                   a server runs?",
+        question: "How long do messages take that arrive by the clock, the closer to its own \
+                   capacity a server runs?",
         axis: ("share of own capacity", "", false),
         metric: Metric::LatencyP99,
         turns: Turns::ShareOfCapacity,

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table};
 
 use crate::cost::Reading;
 use crate::load::report::duration;
-use crate::statistics::Estimate;
+use crate::statistics::{Estimate, Verdict};
 
 use super::plan::NOT_ASKED_FOR;
 use super::result::{Case, LatencyKind, Metric, Outcome, Point, Scenario};
@@ -47,6 +47,7 @@ pub(super) fn scenario(scenario: &Scenario) -> String {
             }
         }
     }
+    text += "(per CPU s: messages per second of the server's CPU time, as a ratio; * told apart)\n";
     for fit in &scenario.fits {
         text += &format!(
             "{}: {} = {:.0} + {:.2} * x ({}; R² {:.3}, {} points)\n",
@@ -62,7 +63,7 @@ pub(super) fn scenario(scenario: &Scenario) -> String {
 fn noise_floor(point: &Point) -> String {
     match &point.noise_floor {
         Some(floor) => format!(
-            "A/A control: {:.3} [{:.3}, {:.3}] over {} blocks; no difference within +-{:.1} % is claimed",
+            "A/A control: {:.3} [{:.3}, {:.3}] over {} blocks; nothing within +-{:.1} % is claimed",
             floor.median,
             floor.low,
             floor.high,
@@ -122,7 +123,10 @@ fn row(case: &Case, metric: Metric) -> Vec<String> {
     };
     row.push(known(&cost.server_cpu_ns_per_message, &|ns| duration(ns as u64)));
     let per_cpu = case.comparisons.iter().find(|c| c.metric == Metric::MessagesPerCpuSecond);
-    row.push(per_cpu.map_or("-".to_owned(), |c| format!("{:.3}", c.ratio.median)));
+    row.push(per_cpu.map_or("-".to_owned(), |c| {
+        let told_apart = c.verdict != Verdict::NotDistinguishable;
+        format!("{:.3}{}", c.ratio.median, if told_apart { " *" } else { "" })
+    }));
     row.push(known(&cost.voluntary_switches_per_message, &|count| format!("{count:.2}")));
     row.push(cost.syscalls_total().map_or("unavailable".to_owned(), |count| format!("{count:.2}")));
     row.push(known(&cost.bytes_per_connection, &|bytes| format!("{bytes:.0}")));

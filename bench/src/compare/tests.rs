@@ -20,8 +20,8 @@ fn entrant(name: &str, origin: Origin) -> Entrant {
     Entrant { name: name.to_owned(), origin, traits: SERVERS[0].traits, command, announces: true }
 }
 
-/// The blocks of a server of this rate, with a deterministic wobble of half a per cent, and with these
-/// shares of a core used by server and generator.
+/// The blocks of a server of this rate, with a deterministic wobble of half a per cent, and with
+/// these shares of a core used by server and generator.
 fn measured(rate: f64, shift: usize, (server, client): (f64, f64)) -> Measured {
     let turn = |block: usize| Turn {
         value: rate * (1.0 + 0.005 * (((block + shift) % 5) as f64 - 2.0) / 2.0),

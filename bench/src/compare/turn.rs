@@ -107,7 +107,8 @@ impl Running {
         })
     }
 
-    /// Stops (SIGSTOP) the server with all its children, so that another has the machine for itself.
+    /// Stops (SIGSTOP) the server with all its children, so that another has the machine for
+    /// itself.
     pub(super) fn pause(&self) -> io::Result<()> {
         Ok(killpg(self.process.pid(), Signal::SIGSTOP)?)
     }
