@@ -4,6 +4,7 @@
 //! $ check -- python3 server.py {port}       # any command, in any language
 //! $ check --addr 127.0.0.1:7000             # a server that runs already
 //! $ check --server epoll-selector           # one of this workspace
+//! $ check --soak 5m --server epoll-selector # everything at random, for five minutes
 //! ```
 //!
 //! Exit status: 0 when nothing failed, 1 when something did, 2 for bad arguments.
@@ -19,6 +20,7 @@ use bench::conformance::{
     raise_descriptor_limit,
 };
 use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Check an echo server against the contract, case by case
 ///
@@ -78,6 +80,12 @@ struct Args {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
+    /// Instead of the cases: do everything that clients do, at random, for so long (such as 5m), in a
+    /// weather of signals and descriptor shortage; compare every byte, and what the server holds
+    /// before and after
+    #[arg(long, value_name = "DURATION", conflicts_with = "filter")]
+    soak: Option<humantime::Duration>,
+
     /// How long to wait for the server to do what it should
     #[arg(long, value_name = "DURATION", default_value_t = PATIENCE.into())]
     patience: humantime::Duration,
@@ -97,7 +105,8 @@ Examples:
   check --filter half_close --filter reset -- ./my-server --listen {addr}
   check --concurrency 1 -- ./one-at-a-time {addr}
   check --contract -- target/release/blocking --per-client thread
-  check --addr 127.0.0.1:7000 --json";
+  check --addr 127.0.0.1:7000 --json
+  check --soak 5m --seed 1 --server all";
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -106,7 +115,10 @@ fn main() -> ExitCode {
     }
     raise_descriptor_limit();
     match subjects(&args) {
-        Ok(subjects) => exit_code(check(&args, &subjects)),
+        Ok(subjects) => exit_code(match args.soak {
+            Some(duration) => soak(&args, &subjects, duration.into()),
+            None => check(&args, &subjects),
+        }),
         Err(complaint) => {
             eprintln!("error: {complaint}");
             ExitCode::from(2)
@@ -231,6 +243,46 @@ fn check(args: &Args, subjects: &[Subject]) -> io::Result<bool> {
         passed &= report.failed == 0;
     }
     Ok(passed)
+}
+
+/// Soaks every subject; true when all came out as they went in.
+fn soak(args: &Args, subjects: &[Subject], duration: Duration) -> io::Result<bool> {
+    let mut passed = true;
+    for subject in subjects {
+        if !args.json {
+            writeln!(io::stdout(), "soaking {} (seed {})", subject.name, subject.seed)?;
+        }
+        if let Err(complaint) = subject.probe() {
+            eprintln!("error: {complaint}");
+            passed = false;
+            continue;
+        }
+        let bar = progress_bar(duration);
+        let report = conformance::soak(subject, duration, |elapsed, deeds| {
+            bar.set_position(elapsed.as_secs());
+            bar.set_message(format!("{} connections", deeds.connections));
+        });
+        bar.finish_and_clear();
+        passed &= report.passed();
+        let mut out = io::stdout().lock();
+        if args.json {
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+            continue;
+        }
+        write!(out, "{report}")?;
+        match &report.failure {
+            None => writeln!(out, "passed: nothing lost, changed or left over")?,
+            Some(failure) => writeln!(out, "FAILED\n{failure}")?,
+        }
+    }
+    Ok(passed)
+}
+
+/// On stderr, and only when that is a terminal.
+fn progress_bar(duration: Duration) -> ProgressBar {
+    let bar = ProgressBar::new(duration.as_secs());
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s, {msg}");
+    style.map_or(ProgressBar::hidden(), |style| bar.with_style(style))
 }
 
 /// A line for each case, or JSON.

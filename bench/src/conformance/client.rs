@@ -81,6 +81,11 @@ impl Client {
         self.sent
     }
 
+    /// Bytes received and compared so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Sends the next `count` bytes of its stream, and reads nothing meanwhile.
     pub fn send(&mut self, count: u64) -> Verdict {
         let (until, deadline) = (self.sent + count, self.deadline());

@@ -28,6 +28,7 @@ mod observe;
 mod pattern;
 mod report;
 mod signals;
+mod soak;
 mod stage;
 mod startup;
 mod subject;
@@ -38,6 +39,7 @@ pub use harness::{SEED_VARIABLE, main};
 pub use observe::Holds;
 pub use pattern::Pattern;
 pub use report::{CaseReport, JSON_VERSION, Report};
+pub use soak::{Deeds, SoakReport, WeatherDeeds, soak};
 pub use stage::{Launch, Server, Stage};
 pub use subject::{Access, Address, PATIENCE, Subject, Transport, raise_descriptor_limit};
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use serde::Serialize;
 
 /// What a server and its children hold at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Holds {
     /// Open descriptors.
     pub descriptors: usize,
@@ -56,6 +57,16 @@ fn of_process(pid: Pid) -> io::Result<Holds> {
         processes: 1,
         memory: field(&status, "RssAnon:").unwrap_or(0) * 1024,
     })
+}
+
+/// The number of open descriptors of `pid` and of each of its descendants.
+///
+/// # Errors
+///
+/// When `pid` has ended.
+pub(super) fn descriptors(pid: Pid) -> io::Result<Vec<(Pid, usize)>> {
+    let count = |pid| (pid, fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count));
+    Ok(tree(pid)?.into_iter().map(count).collect())
 }
 
 /// `pid` and all its descendants.

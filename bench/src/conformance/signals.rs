@@ -10,7 +10,8 @@ use super::stage::{SILENCE, Server, Stage};
 
 /// Signals whose default is to be ignored (signal(7)). A system call that sleeps may all the same be
 /// interrupted, by a handler or by SIGCONT.
-const HARMLESS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCONT];
+pub(super) const HARMLESS: [Signal; 4] =
+    [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCONT];
 
 /// A drain so long that no case outlasts it: what ends before that has not waited for its end.
 const LONG_DRAIN: &[&str] = &["--drain", "1h"];

@@ -211,6 +211,11 @@ impl Launch<'_> {
 }
 
 impl<'a> Server<'a> {
+    /// What is being checked.
+    pub fn subject(&self) -> &'a Subject {
+        self.stage.subject
+    }
+
     /// Where it listens.
     pub fn addr(&self) -> &Address {
         &self.addr
