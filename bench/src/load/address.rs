@@ -18,6 +18,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub enum Address {
     /// A TCP address, here or on another machine.
     Tcp(SocketAddr),
+    /// A UDP address, here or on another machine.
+    Udp(SocketAddr),
     /// The path of a stream socket of this machine (unix(7)).
     Unix(PathBuf),
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
+            Address::Udp(address) => write!(f, "udp:{address}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -64,18 +67,39 @@ impl Address {
     /// Whether `source` is an address of the same family.
     pub(super) fn is_reachable_from(&self, source: &IpAddr) -> bool {
         match self {
-            Address::Tcp(address) => address.is_ipv4() == source.is_ipv4(),
+            Address::Tcp(address) | Address::Udp(address) => address.is_ipv4() == source.is_ipv4(),
             Address::Unix(_) => false,
         }
     }
 
-    /// Begins to connect, from `source` if given.
+    /// The same address for datagrams.
+    ///
+    /// # Errors
+    ///
+    /// A path has none here.
+    pub fn over_udp(self) -> io::Result<Address> {
+        match self {
+            Address::Tcp(address) | Address::Udp(address) => Ok(Address::Udp(address)),
+            Address::Unix(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "UDP has no paths: give HOST:PORT or [IPV6]:PORT",
+            )),
+        }
+    }
+
+    /// Begins to connect, from `source` if given. To connect(2) a UDP socket sends nothing: it has
+    /// the kernel drop what comes from anyone else (udp(7)).
     pub(super) fn connect(&self, source: Option<IpAddr>) -> io::Result<Connecting> {
-        let (domain, peer) = match self {
-            Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
-            Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        let (domain, kind, peer) = match self {
+            Address::Tcp(address) => {
+                (Domain::for_address(*address), Type::STREAM, (*address).into())
+            }
+            Address::Udp(address) => {
+                (Domain::for_address(*address), Type::DGRAM, (*address).into())
+            }
+            Address::Unix(path) => (Domain::UNIX, Type::STREAM, SockAddr::unix(path)?),
         };
-        let socket = Socket::new(domain, Type::STREAM, None)?;
+        let socket = Socket::new(domain, kind, None)?;
         socket.set_nonblocking(true)?;
         if let Address::Tcp(_) = self {
             // A message must not wait for the acknowledgement of the one before (tcp(7)).

@@ -137,7 +137,7 @@ impl Churn {
         }
         loop {
             let received = visit.connection.receive(BUFFER, &mut self.buffers, &self.manner)?;
-            if !visit.answered && visit.connection.next_answered(&self.manner) {
+            if !visit.answered && visit.connection.next_answered() {
                 visit.answered = true;
                 self.recorder.answered(self.recorder.now(), Stamp::at(visit.began));
             }
@@ -153,7 +153,7 @@ impl Churn {
 
     fn fail(&mut self, index: usize, fault: Fault) {
         if let Some(visit) = self.slots[index].take() {
-            self.recorder.fault(fault, || visit.connection.place(&self.manner));
+            self.recorder.fault(fault, || visit.connection.place());
         }
     }
 

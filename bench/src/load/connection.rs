@@ -6,6 +6,7 @@ use nix::libc::MSG_NOSIGNAL;
 use socket2::Socket;
 
 use super::content::Content;
+use super::verifier::StreamVerifier;
 use super::{Fault, Plan};
 
 /// Bytes that one send(2) or recv(2) is given at most.
@@ -48,13 +49,9 @@ impl Manner {
 pub(super) struct Connection {
     pub(super) socket: Socket,
     pub(super) id: u64,
-    content: Content,
+    stream: StreamVerifier,
     /// Bytes that may be sent by now.
     offered: u64,
-    sent: u64,
-    received: u64,
-    /// Bytes received when the oldest message that is on its way will be back.
-    next_answer: u64,
 }
 
 /// What one [`Connection::receive`] took in; all of it was right.
@@ -76,11 +73,8 @@ impl Connection {
         Connection {
             socket,
             id,
-            content: Content::new(plan.seed, id),
+            stream: StreamVerifier::new(Content::new(plan.seed, id), plan.size as u64),
             offered: 0,
-            sent: 0,
-            received: 0,
-            next_answer: plan.size as u64,
         }
     }
 
@@ -96,26 +90,28 @@ impl Connection {
 
     /// Whether bytes are left that could not be sent yet.
     pub(super) fn wants_to_send(&self) -> bool {
-        self.sent < self.offered
+        self.stream.sent() < self.offered
     }
 
     /// Allows whole messages to be sent until `bytes` more than came back are.
     pub(super) fn offer_ahead(&mut self, bytes: u64, manner: &Manner) {
-        self.offered = self.offered.max((self.received + bytes).next_multiple_of(manner.size));
+        self.offered =
+            self.offered.max((self.stream.received() + bytes).next_multiple_of(manner.size));
     }
 
     /// Sends what is offered until it is gone or the socket would block.
     pub(super) fn send(&mut self, buffers: &mut Buffers, manner: &Manner) -> Result<(), Fault> {
-        while self.sent < self.offered {
-            let left = usize::try_from(self.offered - self.sent).unwrap_or(BUFFER).min(BUFFER);
+        while self.stream.sent() < self.offered {
+            let left =
+                usize::try_from(self.offered - self.stream.sent()).unwrap_or(BUFFER).min(BUFFER);
             let bytes = &mut buffers.outbox[..left];
             if manner.verify {
-                self.content.fill(self.sent, bytes);
+                self.stream.fill(bytes);
             }
             for fragment in bytes.chunks(manner.fragment) {
                 match self.socket.send_with_flags(fragment, MSG_NOSIGNAL) {
                     Ok(taken) => {
-                        self.sent += taken as u64;
+                        self.stream.add_sent(taken as u64);
                         if taken < fragment.len() {
                             break;
                         }
@@ -146,36 +142,13 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Received::Full),
             Err(error) => return Err(Fault::of(&error)),
         };
-        self.take(&buffers.inbox[..received], manner)?;
+        self.stream.take(&buffers.inbox[..received], manner.verify)?;
         Ok(if received < limit { Received::Short } else { Received::Full })
     }
 
-    fn take(&mut self, bytes: &[u8], manner: &Manner) -> Result<(), Fault> {
-        let awaited = usize::try_from(self.sent - self.received).unwrap_or(usize::MAX);
-        let echoed = &bytes[..bytes.len().min(awaited)];
-        if manner.verify
-            && let Err(index) = self.content.check(self.received, echoed)
-        {
-            self.received += index as u64;
-            return Err(Fault::Mismatch);
-        }
-        self.received += echoed.len() as u64;
-        if echoed.len() == bytes.len() {
-            Ok(())
-        } else if self.sent == 0 {
-            Err(Fault::SpokeFirst)
-        } else {
-            Err(Fault::Surplus)
-        }
-    }
-
     /// Whether the oldest message is back; says so once for each message.
-    pub(super) fn next_answered(&mut self, manner: &Manner) -> bool {
-        let answered = self.next_answer <= self.received;
-        if answered {
-            self.next_answer += manner.size;
-        }
-        answered
+    pub(super) fn next_answered(&mut self) -> bool {
+        self.stream.next_answered()
     }
 
     /// Shuts down the sending half, as shutdown(2) with SHUT_WR.
@@ -184,15 +157,7 @@ impl Connection {
     }
 
     /// Where the connection stands, in words.
-    pub(super) fn place(&self, manner: &Manner) -> String {
-        format!(
-            "connection {}, message {}, byte {} of {} ({} B sent, {} B right so far)",
-            self.id,
-            self.received / manner.size,
-            self.received % manner.size,
-            manner.size,
-            self.sent,
-            self.received
-        )
+    pub(super) fn place(&self) -> String {
+        format!("connection {}, {}", self.id, self.stream.place())
     }
 }

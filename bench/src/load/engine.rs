@@ -203,7 +203,7 @@ impl Engine {
             let now = self.recorder.now();
             self.now = now;
             let ring = &mut self.rings[index];
-            while connection.next_answered(&self.manner) {
+            while connection.next_answered() {
                 let stamp = self.stamps[index * self.depth + ring.oldest as usize];
                 self.recorder.answered(now, stamp);
                 ring.oldest =
@@ -224,7 +224,7 @@ impl Engine {
     /// Closes a connection and counts why.
     fn fail(&mut self, index: usize, fault: Fault) {
         let Some(connection) = self.connections[index].take() else { return };
-        self.recorder.fault(fault, || connection.place(&self.manner));
+        self.recorder.fault(fault, || connection.place());
         self.outstanding -= self.rings[index].used as usize;
         self.rings[index] = Ring::default();
         self.live -= 1;

@@ -22,7 +22,7 @@ const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Which side runs out of what, and what to do about it.
 pub fn prepare(plan: &Plan) -> io::Result<()> {
     check_descriptors(plan.total_connections() as u64)?;
-    if let Address::Tcp(_) = plan.address {
+    if let Address::Tcp(_) | Address::Udp(_) = plan.address {
         check_ports(plan.total_connections() as u64, &plan.sources)?;
     }
     Ok(())

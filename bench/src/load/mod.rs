@@ -22,10 +22,12 @@
 //! | `plan` | [`Plan`]: which connections; [`Slice`]: one run on them; [`Control`]: watching it |
 //! | `session` | [`Session`]: the connections, opened once, run on many times |
 //! | `content` | [`Content`]: what is sent, and the check of what comes back |
-//! | `connection` | how far one connection has sent and received |
+//! | `verifier` | how far one connection has sent, and whether what came back is right |
+//! | `connection` | one connection's socket and its verifier |
 //! | `engine` | many connections on one thread, by epoll; with `closed` and `open`, the two loops |
 //! | `ping_pong` | one connection on one thread, by blocking calls |
 //! | `churn` | a new connection for each message |
+//! | `datagrams` | one datagram for each message, by UDP |
 //! | `idle`, `slow` | clients that are silent, and clients that do not read |
 //! | `address`, `dialer` | where the server is, and how to open many connections to it |
 //! | `recorder`, `series` | histograms, of a run and of its intervals |
@@ -41,6 +43,7 @@ mod churn;
 mod closed;
 mod connection;
 mod content;
+mod datagrams;
 mod dialer;
 mod engine;
 mod find_max;
@@ -57,6 +60,7 @@ mod series;
 mod session;
 mod slow;
 mod usage;
+mod verifier;
 
 pub use address::Address;
 pub use content::Content;
@@ -69,3 +73,4 @@ pub use recorder::Latency;
 pub use series::Interval;
 pub use session::Session;
 pub use usage::{ClientCpu, SATURATED, STARVED};
+pub use verifier::{Arrival, DatagramVerifier, StreamVerifier};

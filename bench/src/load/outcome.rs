@@ -24,7 +24,7 @@ pub enum Fault {
     SpokeFirst,
     /// Bytes came back that are not those sent: corrupted, lost, duplicated, swapped or another's.
     Mismatch,
-    /// More bytes came back than were sent.
+    /// More bytes came back than were sent. Over UDP: a message came back twice.
     Surplus,
     /// The server closed its side before it had sent everything back.
     EarlyClose,
@@ -32,6 +32,8 @@ pub enum Fault {
     Reset,
     /// A message was not back within `--timeout`.
     Timeout,
+    /// UDP: a message was not back within `--timeout`, and was given up.
+    Lost,
     /// The server did not close its side after the client had closed its own.
     NotClosed,
     /// Another error of a system call.
@@ -40,7 +42,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, in the order of [`Faults::count`].
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 12] = [
         Fault::Refused,
         Fault::ConnectTimeout,
         Fault::NoPort,
@@ -50,6 +52,7 @@ impl Fault {
         Fault::EarlyClose,
         Fault::Reset,
         Fault::Timeout,
+        Fault::Lost,
         Fault::NotClosed,
         Fault::Other,
     ];
@@ -66,6 +69,7 @@ impl Fault {
             Fault::EarlyClose => "early close",
             Fault::Reset => "reset",
             Fault::Timeout => "timeout",
+            Fault::Lost => "lost",
             Fault::NotClosed => "not closed",
             Fault::Other => "other",
         }
@@ -86,6 +90,9 @@ impl Fault {
 }
 
 /// How many connections ended in each [`Fault`]. A connection ends with its first fault.
+///
+/// Over UDP, where a datagram stands for itself, how many messages did: the client goes on with the
+/// next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     counts: [u64; Fault::ALL.len()],

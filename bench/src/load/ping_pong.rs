@@ -81,7 +81,7 @@ impl PingPong {
         loop {
             let received = connection.receive(BUFFER, &mut self.buffers, &self.manner)?;
             let now = self.recorder.now();
-            if connection.next_answered(&self.manner) {
+            if connection.next_answered() {
                 self.recorder.answered(now, Stamp::at(sent));
                 self.recorder.publish(now);
                 return Ok(now);
@@ -124,7 +124,7 @@ impl PingPong {
         let mut answered = false;
         loop {
             let received = connection.receive(BUFFER, &mut self.buffers, &self.manner)?;
-            answered |= connection.next_answered(&self.manner);
+            answered |= connection.next_answered();
             match received {
                 Received::End if answered => return Ok(()),
                 Received::End => return Err(Fault::EarlyClose),
@@ -136,7 +136,7 @@ impl PingPong {
 
     fn fail(&mut self, fault: Fault) {
         if let Some(connection) = self.connection.take() {
-            self.recorder.fault(fault, || connection.place(&self.manner));
+            self.recorder.fault(fault, || connection.place());
         }
     }
 }

@@ -12,6 +12,9 @@ use super::{Address, Rate, series};
 /// both sides hold it, so that the server can always take all of it before the client reads.
 pub(super) const BLOCKING_SIZE: usize = 16 * 1024;
 
+/// Largest payload of a UDP datagram over IPv4, in bytes (udp(7)).
+pub(super) const DATAGRAM_SIZE: usize = 65_507;
+
 /// The connections of a [`Session`](super::Session), and what goes over them.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -94,6 +97,21 @@ impl Plan {
             && self.slow_readers == 0
             && self.fragment.is_none()
             && !self.churn
+            && !self.is_udp()
+    }
+
+    /// Whether messages are datagrams.
+    pub(super) fn is_udp(&self) -> bool {
+        matches!(self.address, Address::Udp(_))
+    }
+
+    /// Whether the plan asks for what only a stream has.
+    fn needs_a_stream(&self) -> bool {
+        self.churn
+            || self.half_close
+            || self.depth > 1
+            || self.fragment.is_some()
+            || self.idle + self.slow_readers > 0
     }
 
     /// Checks that the plan makes sense.
@@ -120,6 +138,11 @@ impl Plan {
             "an interval shorter than 10ms holds too few messages: give 10ms or more"
         } else if self.churn && self.depth > 1 {
             "churn sends one message per connection: it goes with a depth of 1"
+        } else if self.is_udp() && self.needs_a_stream() {
+            "UDP has no connections: it goes with a depth of 1 and neither churn, half-close, \
+             fragments, idle connections nor slow readers"
+        } else if self.is_udp() && self.size > DATAGRAM_SIZE {
+            "a datagram holds 65507 bytes at most: give a smaller size"
         } else if self.sources.iter().any(|source| !self.address.is_reachable_from(source)) {
             "a source address cannot reach the server: give sources of the server's IP version"
         } else {

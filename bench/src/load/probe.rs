@@ -10,6 +10,9 @@ use super::{Fault, Plan, Session, Slice};
 /// How long a server may take to speak before it is spoken to.
 const SILENCE: Duration = Duration::from_millis(50);
 
+/// Datagrams that are tried, of which one has to come back: UDP may lose some.
+const DATAGRAMS: u64 = 3;
+
 /// Connects once and is silent for 50 ms; connects again and sends one message.
 ///
 /// # Errors
@@ -35,7 +38,11 @@ pub fn probe(plan: &Plan) -> io::Result<()> {
     drop(silent); // A server of one client at a time goes on to the next.
     if faults.total() == 0 {
         let mut session = Session::open(&one)?;
-        faults = session.run(&Slice::of_messages(1))?.faults;
+        let sample = session.run(&Slice::of_messages(if plan.is_udp() { DATAGRAMS } else { 1 }))?;
+        if plan.is_udp() && sample.messages > 0 {
+            return Ok(());
+        }
+        faults = sample.faults;
         faults += session.close()?;
     }
     let Some((fault, _)) = faults.iter().next() else { return Ok(()) };
@@ -54,6 +61,11 @@ pub fn probe(plan: &Plan) -> io::Result<()> {
              clients, or no echo server (--timeout waits longer)",
             plan.timeout
         ),
+        Fault::Lost => format!(
+            "sends nothing back within {:?}: no echo server, or a firewall drops the datagrams",
+            plan.timeout
+        ),
+        Fault::Refused => "is not there: start the server first, with --udp".to_owned(),
         other => format!("cannot be measured: {}", other.name()),
     };
     Err(io::Error::other(format!("the server at {} {what}", plan.address)))

@@ -10,6 +10,7 @@ use socket2::Socket;
 
 use super::churn::Churn;
 use super::connection::Connection;
+use super::datagrams::Datagrams;
 use super::dialer::Dialer;
 use super::engine::Engine;
 use super::idle::IdleHerd;
@@ -35,6 +36,7 @@ enum Worker {
     Blocking(Box<PingPong>),
     Epoll(Box<Engine>),
     Churn(Box<Churn>),
+    Datagrams(Box<Datagrams>),
 }
 
 impl Session {
@@ -79,13 +81,13 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// A rate with churn, which is not offered, or one that is not above 0; else only those of
+    /// A rate with churn or over UDP, which is not offered, or one that is not above 0; else only those of
     /// epoll.
     pub fn run(&mut self, slice: &Slice) -> io::Result<Sample> {
         if let Some(rate) = &slice.rate {
             rate.check()?;
-            if self.plan.churn {
-                let text = "churn has a closed loop only: leave out the rate";
+            if self.plan.churn || self.plan.is_udp() {
+                let text = "churn and UDP have a closed loop only: leave out the rate";
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
             for worker in &mut self.workers {
@@ -181,6 +183,11 @@ impl Worker {
         first_id: u64,
     ) -> io::Result<Worker> {
         let recorder = Recorder::new(plan)?;
+        if plan.is_udp() {
+            return Ok(Worker::Datagrams(Box::new(Datagrams::new(
+                plan, recorder, sockets, first_id,
+            )?)));
+        }
         let mut ids = first_id..;
         let mut number = |sockets: Vec<Socket>| -> Vec<Connection> {
             let pairs = sockets.into_iter().zip(&mut ids);
@@ -231,6 +238,7 @@ impl Worker {
                 Some(rate) => open::run(engine, plan, slice, rate, thread)?,
             },
             Worker::Churn(churn) => churn.run(slice)?,
+            Worker::Datagrams(datagrams) => datagrams.run(slice)?,
         }
         Ok(self.recorder().end(plan.size))
     }
@@ -239,7 +247,8 @@ impl Worker {
         match self {
             Worker::Blocking(ping_pong) => ping_pong.half_close(),
             Worker::Epoll(engine) => engine.half_close()?,
-            Worker::Churn(_) => {} // Every one of its connections was.
+            Worker::Churn(_) => {}     // Every one of its connections was.
+            Worker::Datagrams(_) => {} // There is nothing to close.
         }
         Ok(())
     }
@@ -249,6 +258,7 @@ impl Worker {
             Worker::Blocking(ping_pong) => &mut ping_pong.recorder,
             Worker::Epoll(engine) => &mut engine.recorder,
             Worker::Churn(churn) => &mut churn.recorder,
+            Worker::Datagrams(datagrams) => &mut datagrams.recorder,
         }
     }
 }

@@ -33,7 +33,7 @@ impl SlowReaders {
         for slot in &mut self.connections {
             let Some(connection) = slot else { continue };
             if let Err(fault) = turn(connection, buffers, manner) {
-                recorder.fault(fault, || format!("slow reader: {}", connection.place(manner)));
+                recorder.fault(fault, || format!("slow reader: {}", connection.place()));
                 *slot = None;
             }
         }

@@ -96,6 +96,8 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (vec![&open, "-n", "1", "--csv", "/nonexistent/file"], "cannot write"),
         (vec!["merge", "/nonexistent/file"], "cannot read"),
         (vec![&closes], "closes it again"),
+        (vec!["--udp", "unix:/nonexistent/socket"], "UDP has no paths"),
+        (vec!["--udp", &open, "-s", "65508"], "65507 bytes at most"),
     ] {
         let output = loadgen(&arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
@@ -107,6 +109,11 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         vec![&open, "--find-max", "fast"],
         vec![&open, "-R", "1", "--churn"],
         vec![&open, "--percentiles", "101"],
+        vec![&open, "--udp", "--churn"],
+        vec![&open, "--udp", "--half-close"],
+        vec![&open, "--udp", "--depth", "2"],
+        vec![&open, "--udp", "--idle", "1"],
+        vec![&open, "--udp", "-R", "1"],
     ] {
         let output = loadgen(&arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

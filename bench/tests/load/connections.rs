@@ -43,6 +43,33 @@ fn sources_take_turns() {
 }
 
 #[test]
+fn churn_sends_exactly_one_message_on_each_connection() {
+    const MESSAGES: usize = 50;
+    for half_close in [false, true] {
+        let received: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let counts = Arc::clone(&received);
+        let server = Server::start(move |_, mut stream| {
+            let (mut buffer, mut count) = ([0; 4096], 0);
+            while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                count += length;
+                stream.write_all(&buffer[..length]).unwrap();
+            }
+            counts.lock().unwrap().push(count);
+        });
+        let plan = Plan { connections: 4, churn: true, half_close, ..Plan::new(server.addr) };
+        let mut session = Session::open(&plan).unwrap();
+        let sample = session.run(&Slice::of_messages(MESSAGES as u64)).unwrap();
+        assert_eq!((sample.messages, sample.faults.total()), (MESSAGES as u64, 0));
+        // The server notices the last end of a stream a moment later.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while received.lock().unwrap().len() < MESSAGES && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(*received.lock().unwrap(), [64; MESSAGES], "bytes of each connection");
+    }
+}
+
+#[test]
 fn a_unix_socket_is_an_address_too() {
     let name = format!("loadgen-test-{}.sock", std::process::id());
     let path = std::env::temp_dir().join(name);

@@ -6,6 +6,7 @@ mod cli;
 mod closed_loop;
 mod connections;
 mod content;
+mod datagrams;
 mod faults;
 mod find_max;
 mod open_loop;

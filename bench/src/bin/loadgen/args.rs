@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,6 +98,14 @@ pub(crate) struct Load {
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     idle: usize,
 
+    /// Over UDP: a message is a datagram, one at a time per client. One that is not back within
+    /// --timeout is counted as lost, and the client goes on with the next
+    #[arg(long, conflicts_with_all = [
+        "churn", "connect_rate", "depth", "find_max", "fragment", "half_close", "idle", "rate",
+        "slow_readers",
+    ])]
+    udp: bool,
+
     /// A new connection for each message; --connections is then how many exist at a time
     #[arg(long)]
     churn: bool,
@@ -189,8 +198,14 @@ pub(crate) struct Load {
 
 impl Load {
     /// The connections to open.
-    pub(crate) fn plan(&self) -> Plan {
-        Plan {
+    ///
+    /// # Errors
+    ///
+    /// A path with --udp.
+    pub(crate) fn plan(&self) -> io::Result<Plan> {
+        let address = self.addr.as_ref().unwrap_or(&self.address).clone();
+        let address = if self.udp { address.over_udp()? } else { address };
+        Ok(Plan {
             connections: self.connections,
             idle: self.idle,
             threads: self.threads,
@@ -207,8 +222,8 @@ impl Load {
             half_close: self.half_close,
             connect_rate: self.connect_rate,
             interval: self.interval.or(self.csv.is_some().then_some(Duration::from_secs(1))),
-            ..Plan::new(self.addr.as_ref().unwrap_or(&self.address).clone())
-        }
+            ..Plan::new(address)
+        })
     }
 
     /// What to run on them.

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p bench --bin loadgen -- 127.0.0.1:7000 -c 64 -d 5s
 //! cargo run --release -p bench --bin loadgen -- 127.0.0.1:7000 -c 64 -R 20000 --interval 1s
+//! cargo run --release -p bench --bin loadgen -- --udp 127.0.0.1:7000 -c 64 -d 5s
 //! cargo run --release -p bench --bin loadgen -- merge first.hlog second.hlog
 //! ```
 
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
 
 /// Runs the load and reports: whether all went well.
 fn run(load: &Load) -> io::Result<bool> {
-    let (plan, mut slice) = (load.plan(), load.slice());
+    let (plan, mut slice) = (load.plan()?, load.slice());
     // The first signal ends the run early, and it is reported; the second ends the process.
     for signal in [SIGINT, SIGTERM] {
         let stop = plan.control.stop_flag();

@@ -243,6 +243,8 @@ fn advice(faults: &Faults) -> &'static str {
         ". The server closed them: it died, or ran out of something; its stderr may tell"
     } else if faults.count(Fault::Timeout) > 0 {
         ". The server did not answer in time; --timeout waits longer"
+    } else if faults.count(Fault::Lost) > 0 {
+        ". UDP may lose datagrams, above all where buffers are full; --timeout waits longer"
     } else if faults.count(Fault::Mismatch) + faults.count(Fault::Surplus) > 0 {
         ". The server does not echo what it is sent"
     } else {
