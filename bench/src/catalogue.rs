@@ -1,5 +1,10 @@
 //! The servers of this workspace, and what is true of each.
 
+use std::path::Path;
+use std::process::Command;
+
+use crate::process::Process;
+
 use std::fmt;
 
 /// One way to run a server: an entry of the conformance suite and a line of every comparison.
@@ -15,12 +20,24 @@ pub struct Server {
     pub traits: Traits,
     /// Whether it is another form of a model, and not the model's usual one.
     pub variant: bool,
+    /// Whether it needs something that the kernel may not have, or may not give.
+    pub optional: bool,
 }
 
 impl Server {
     /// Whether it is the plain form of its package, without which no comparison is complete.
     pub fn is_plain(&self) -> bool {
         self.name == self.package
+    }
+
+    /// Why it cannot run here, if it is one that may not be able to: its own words when it was started.
+    pub fn unavailable(&self, executable: &Path) -> Option<String> {
+        if !self.optional {
+            return None;
+        }
+        let mut command = Command::new(executable);
+        let started = Process::start(command.args(self.args).args(["--addr", "127.0.0.1:0"]));
+        started.err().map(|error| error.to_string())
     }
 }
 
@@ -105,7 +122,7 @@ const fn model(
     args: &'static [&'static str],
     traits: Traits,
 ) -> Server {
-    Server { name, package, args, traits, variant: false }
+    Server { name, package, args, traits, variant: false, optional: false }
 }
 
 /// Another form of a model: in every conformance suite, and in comparisons that name it.
@@ -115,7 +132,7 @@ const fn variant(
     args: &'static [&'static str],
     traits: Traits,
 ) -> Server {
-    Server { name, package, args, traits, variant: true }
+    Server { name, package, args, traits, variant: true, optional: false }
 }
 
 /// Every server, in the order of the reports: from the simplest model to the most elaborate.
@@ -151,6 +168,10 @@ pub const SERVERS: &[Server] = &[
     model("threadpool", "threadpool", &["--workers", "4"], FOUR_WORKERS),
     model("threadpool-readiness", "threadpool",
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
+    Server {
+        optional: true, // io_uring.
+        ..model("uring-completion", "uring-completion", &[], READINESS)
+    },
 ];
 
 /// The entries of one package.

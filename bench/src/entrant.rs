@@ -2,6 +2,7 @@
 //! serve.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -59,15 +60,17 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     let mut packages: Vec<&str> = chosen.iter().map(|server| server.package).collect();
     packages.dedup();
     let binaries = build_servers(&packages, &[])?;
-    chosen
-        .into_iter()
-        .map(|server| {
-            let (origin, traits) = (Origin::Workspace, server.traits);
-            let command = command(&binaries, server.package, server.args)?;
-            let name = server.name.to_owned();
-            Ok(Entrant { name, origin, traits, command, announces: true })
-        })
-        .collect()
+    let mut entrants = Vec::new();
+    for server in chosen {
+        let command = command(&binaries, server.package, server.args)?;
+        if let Some(why) = server.unavailable(Path::new(&command[0])) {
+            eprintln!("{} is left out: {why}", server.name);
+            continue;
+        }
+        let (name, origin) = (server.name.to_owned(), Origin::Workspace);
+        entrants.push(Entrant { name, origin, traits: server.traits, command, announces: true });
+    }
+    Ok(entrants)
 }
 
 /// The names that [`of_workspace`] would return, without building anything.

@@ -43,6 +43,7 @@ use crate::catalogue::Concurrency;
 use crate::cost::Usage;
 use crate::entrant::{self, Entrant};
 use crate::load::Control;
+use crate::report;
 
 use args::{Args, Effort};
 use plan::PlannedScenario;
@@ -81,7 +82,9 @@ pub fn run(args: &Args) -> io::Result<bool> {
     }
     let dir = args.output.clone().unwrap_or_else(default_output);
     output::write(&results, &dir)?;
-    println!("\nreports in {}", dir.display());
+    report::write(&results, &dir)?;
+    let page = dir.join("report.html");
+    println!("\nlook at {}; beside it: report.json, report.csv, charts as SVG", page.display());
     Ok(baseline.is_none_or(|then| report_regressions(&results, &then)))
 }
 

@@ -38,8 +38,9 @@ pub fn main(package: &str, executable: &str) -> ExitCode {
             unix.transport = Transport::Unix;
             subjects.push(unix);
         }
+        let unavailable = server.unavailable(&executable);
         for subject in subjects.into_iter().map(Arc::new) {
-            trials.extend(cases().map(|(_, case)| trial(&subject, case)));
+            trials.extend(cases().map(|(_, case)| trial(&subject, case, unavailable.clone())));
         }
     }
     if trials.is_empty() {
@@ -49,9 +50,13 @@ pub fn main(package: &str, executable: &str) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(subject: &Arc<Subject>, case: &'static Case) -> Trial {
+/// One test; a server that is `unavailable` here is left out, and says why.
+fn trial(subject: &Arc<Subject>, case: &'static Case, unavailable: Option<String>) -> Trial {
     let subject = Arc::clone(subject);
     Trial::ignorable_test(format!("{}::{}", subject.name, case.name), move || {
+        if let Some(why) = unavailable {
+            return Ok(Completion::ignored_with(why));
+        }
         match case.run(&subject) {
             Outcome::Pass => Ok(Completion::Completed),
             Outcome::NotApplicable(why) => Ok(Completion::ignored_with(why)),
