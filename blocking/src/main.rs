@@ -30,6 +30,7 @@ use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -114,7 +115,7 @@ fn accept_and_serve(
                     // No thread to be had: the client waits with us for another to leave.
                     echo::report(format_args!("cannot start a thread: {error}"));
                     listener.pause();
-                    clients.wait_for_place(&mut listener);
+                    clients.wait_for_pause(&mut listener);
                     if stop.requested() {
                         break;
                     }
@@ -150,14 +151,21 @@ fn serve_datagrams(options: &Options) -> io::Result<Totals> {
     let stop = Arc::new(Stop::new()?);
     let socket = echo::bind_datagrams(options)?;
     let (doorbell, asked) = (Socket::from(socket.try_clone()?), Arc::clone(&stop));
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         let _ = asked.wait();
         // Says ENOTCONN, and wakes recvfrom(2) all the same.
         let _ = doorbell.shutdown(Shutdown::Read);
-    });
+    })?;
     let mut scratch = Scratch::new(options);
     let mut tally = Tally::new(options);
+    let mut deadline = None;
     loop {
+        if stop.requested() {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + options.drain);
+            if deadline <= Instant::now() {
+                return Ok(tally.totals()); // Whoever sends without end is not waited for.
+            }
+        }
         match echo::echo_datagram(&socket, &mut scratch, &mut tally) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

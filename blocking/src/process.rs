@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, setpgid};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::low_level;
 use socket2::Socket;
@@ -83,27 +83,36 @@ pub(crate) fn serve_preforked(options: &Options, count: usize) -> io::Result<Tot
     let max_connections = options.max_connections(usize::MAX)?;
     let count = count.min(max_connections); // Each serves one.
     let listener = echo::listen(options, max_connections)?;
-    let mut crashed = false;
+    let mut fork_from = Instant::now();
     while !stop.requested() {
-        while children.alive.len() < count {
+        while children.alive.len() < count && fork_from <= Instant::now() {
             match children.fork()? {
                 Forked::Parent => {}
                 Forked::Child(report) => {
                     drop(stop); // It would write into the parent's pipe.
-                    let served = Stop::new().and_then(accept_signals).and_then(|stop| {
-                        crate::accept_and_serve(listener, &Arc::new(stop), PerClient::None, options)
-                    });
-                    leave(report, served)
+                    let served = lead_a_group().and_then(|()| Stop::new()).and_then(accept_signals);
+                    leave(
+                        report,
+                        served.and_then(|stop| {
+                            crate::accept_and_serve(
+                                listener,
+                                &Arc::new(stop),
+                                PerClient::None,
+                                options,
+                            )
+                        }),
+                    )
                 }
-                Forked::Exhausted => break,
+                Forked::Exhausted => fork_from = Instant::now() + echo::ACCEPT_PAUSE,
             }
         }
-        // Whoever has died is replaced, and not at once: it may be a habit.
-        let pause = (crashed || children.alive.len() < count).then_some(echo::ACCEPT_PAUSE);
+        let missing = children.alive.len() < count;
+        let pause = missing.then(|| fork_from.saturating_duration_since(Instant::now()));
         children.wait([Some(stop.as_fd()), None], pause)?;
-        let before = children.alive.len();
-        children.reap()?;
-        crashed = children.alive.len() < before;
+        if children.reap()? > 0 {
+            // Whoever has died is replaced, and not at once: it may be a habit.
+            fork_from = Instant::now() + echo::ACCEPT_PAUSE;
+        }
         if children.left && !stop.requested() {
             // Whoever leaves shuts the listener down, and that is everybody's.
             children.stop(options.drain)?;
@@ -161,6 +170,12 @@ fn end_reading_when_asked(fd: RawFd) -> io::Result<()> {
         unsafe { low_level::register(signal, handler) }?;
     }
     Ok(())
+}
+
+/// Leaves the parent's process group: what a terminal, or `kill -TERM -GROUP`, sends to all reaches the
+/// parent alone, which passes it on. Twice would mean: at once.
+fn lead_a_group() -> io::Result<()> {
+    Ok(setpgid(Pid::from_raw(0), Pid::from_raw(0))?)
 }
 
 /// Holds SIGINT and SIGTERM back, or lets them through again: between fork and its own handlers a child

@@ -64,18 +64,25 @@ impl Clients {
         self.lock().live.len()
     }
 
-    /// Sleeps until `listener` may accept again: while it is paused until a client leaves or the pause is
-    /// over, and while `--max-connections` are being served until one of them leaves. A drain ends both.
+    /// Sleeps until `listener` may accept again: while it is paused, as [`wait_for_pause`] does; and while
+    /// `--max-connections` are being served until one of them leaves. A drain ends both.
+    ///
+    /// [`wait_for_pause`]: Clients::wait_for_pause
     pub fn wait_for_place(&self, listener: &mut Listener) {
-        let mut state = self.lock();
+        self.wait_for_pause(listener);
+        let full = |state: &mut State| !listener.is_open(state.live.len()) && !state.stopping;
+        drop(self.wait_while(self.lock(), None, full));
+    }
+
+    /// While `listener` is paused, sleeps until a client leaves, the pause is over, or a drain begins.
+    pub fn wait_for_pause(&self, listener: &mut Listener) {
         if let Some(pause) = listener.patience() {
+            let state = self.lock();
             let active = state.live.len();
             let none_left = |state: &mut State| state.live.len() >= active && !state.stopping;
-            state = self.wait_while(state, Some(pause), none_left);
+            drop(self.wait_while(state, Some(pause), none_left));
             listener.resume();
         }
-        let full = |state: &mut State| !listener.is_open(state.live.len()) && !state.stopping;
-        drop(self.wait_while(state, None, full));
     }
 
     /// Starts the thread that wakes the others: it sleeps until a stop is requested, then shuts the

@@ -3,9 +3,8 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
 
@@ -41,11 +40,12 @@ pub struct Listener {
 }
 
 /// The name of a Unix-domain socket. Unlike a port it outlives the socket, and must be unlinked: by the
-/// process that made it, and not by one forked from it.
+/// process that made it, and not by one forked from it; and only if it still is the one it made.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
     owner: u32,
+    inode: Option<(u64, u64)>,
 }
 
 /// Binds, listens, and prints `listening on ADDR` with the address that was really bound.
@@ -108,7 +108,9 @@ fn bind(
     })?;
     let file = match addr {
         Address::Tcp(_) => None,
-        Address::Unix(path) => Some(SocketFile { path: path.clone(), owner: process::id() }),
+        Address::Unix(path) => {
+            Some(SocketFile { path: path.clone(), owner: process::id(), inode: inode(path) })
+        }
     };
     Ok(Listener {
         socket,
@@ -131,14 +133,21 @@ fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<S
         // A socket that nobody listens behind was left by a server that was killed. Any other file is
         // somebody's, and connect(2) would refuse that, too.
         let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+        let probe = Socket::new(addr.domain(), Type::STREAM, None)?;
+        probe.set_nonblocking(true)?; // A full backlog says that it is in use, too.
         let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if is_socket && UnixStream::connect(path).is_err_and(refused) {
+        if is_socket && probe.connect(&addr.to_sockaddr()?).is_err_and(refused) {
             fs::remove_file(path)?;
         }
     }
     socket.bind(&addr.to_sockaddr()?)?;
     socket.listen(options.backlog)?;
     Ok(socket)
+}
+
+/// What a name stands for: device and inode (stat(2)).
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Prints the one line of stdout.
@@ -151,7 +160,7 @@ pub(crate) fn announce(addr: &Address) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.owner == process::id() {
+        if self.owner == process::id() && self.inode == inode(&self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -43,14 +43,15 @@ pub struct Options {
           value_parser = parse_duration)]
     pub drain: Duration,
 
-    /// CPU time to burn for each read before it is echoed: stands for a handler that computes
+    /// CPU time to burn for each read before it is echoed: stands for a handler that computes; a stop
+    /// waits for one that has begun
     #[arg(long, value_name = "DURATION", default_value = "0s",
           value_parser = parse_duration)]
     pub work: Duration,
 
     /// Close a connection on which nothing has moved for this long, or up to a quarter longer
     /// [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_idle_timeout)]
     pub idle_timeout: Option<Duration>,
 
     /// Report every connection on stderr
@@ -93,6 +94,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration <= DURATION_MAX => Ok(duration),
         Ok(_) => Err("longer than a day".to_owned()),
         Err(error) => Err(format!("{error}; write a number and a unit, such as 50us, 300ms or 2s")),
+    }
+}
+
+/// Shortest `--idle-timeout`: a server that looks at its clock more often does little else.
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(10);
+
+fn parse_idle_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        timeout if timeout < IDLE_TIMEOUT_MIN => {
+            Err("shorter than 10ms; leave the option out for no limit".to_owned())
+        }
+        timeout => Ok(timeout),
     }
 }
 

@@ -117,7 +117,9 @@ fn serve<S: Selector + Send>(args: &Args) -> io::Result<Totals> {
     thread::scope(|scope| {
         // The first loop is ours; the others get a thread each.
         let first = loops.next();
-        let others: Vec<_> = loops.map(|other| scope.spawn(move || run(other))).collect();
+        let spawn = |other| thread::Builder::new().spawn_scoped(scope, move || run(other));
+        let others: io::Result<Vec<_>> = loops.map(spawn).collect();
+        let others = others.inspect_err(|_| stop.request())?;
         let mut totals = first.map_or_else(|| Ok(Totals::default()), run)?;
         if !others.is_empty() {
             totals.shares.push(totals.connections);
@@ -161,7 +163,7 @@ fn run_loop<S: Selector>(
         Source::Clients(listener) => {
             let exclusive = args.loops > 1 && args.accept == Accept::Exclusive;
             let interest = if exclusive { Interest::EXCLUSIVE } else { Interest::READ };
-            reactor.add(Box::new(Acceptor { listener, interest }), interest)?;
+            reactor.add(Box::new(Acceptor::new(listener, interest)), interest)?;
         }
         Source::Datagrams(socket) => {
             reactor.add(Box::new(Datagrams { socket }), Interest::READ)?;

@@ -10,6 +10,9 @@ use slab::Slab;
 use crate::handler::Requests;
 use crate::{Context, Event, Handler, Interest, Next, Selector, Token, Trigger};
 
+/// Timers that may be left of handlers that have gone, beside one for each that lives.
+const SPARE_TIMERS: usize = 1024;
+
 /// Owns the selector and the handlers, and runs the loop.
 ///
 /// `S` is the selector, `T` what the handlers share.
@@ -197,6 +200,14 @@ impl<S: Selector, T> Reactor<S, T> {
         }
         self.ready.append(&mut self.requests.wake);
         self.timers.extend(self.requests.timers.drain(..).map(Reverse));
+        if self.timers.len() > 2 * self.handlers.len() + SPARE_TIMERS {
+            // Most are of handlers that have gone: they must not outnumber the living.
+            let handlers = &self.handlers;
+            let lives = |token: Token| {
+                handlers.get(token.place()).is_some_and(|entry| entry.token == token)
+            };
+            self.timers.retain(|Reverse((_, token))| lives(*token));
+        }
         if let Some(limit) = self.requests.stop.take() {
             self.deadline = Some(Instant::now() + limit);
             let all: Vec<Token> = self.handlers.iter().map(|(_, entry)| entry.token).collect();

@@ -36,9 +36,15 @@ pub(crate) struct Acceptor {
     pub(crate) listener: Listener,
     /// [`Interest::READ`], or [`Interest::EXCLUSIVE`] where several loops watch one listener.
     pub(crate) interest: Interest,
+    /// When it tries again by itself, while it does not accept: one timer at a time.
+    next_try: Option<Instant>,
 }
 
 impl Acceptor {
+    pub(crate) fn new(listener: Listener, interest: Interest) -> Acceptor {
+        Acceptor { listener, interest, next_try: None }
+    }
+
     fn accept(&mut self, context: &mut Context<'_, Shared>) -> Next {
         for _ in 0..ACCEPTS_PER_TURN {
             // A place is taken first and given back if nobody comes: other loops take them, too.
@@ -65,11 +71,15 @@ impl Acceptor {
 
     /// Full, or out of descriptors. The listener is ready and must not be watched: under level triggering
     /// it would spin, and under edge triggering never be reported again.
-    fn pause(&self, context: &mut Context<'_, Shared>) -> Next {
+    fn pause(&mut self, context: &mut Context<'_, Shared>) -> Next {
         context.shared.waits_for_a_place = Some(context.token());
         let pause = self.listener.patience().or(context.shared.other_loops.then_some(ACCEPT_PAUSE));
-        if let Some(pause) = pause {
-            context.wake_at(Instant::now() + pause);
+        if let Some(pause) = pause
+            && self.next_try.is_none()
+        {
+            let time = Instant::now() + pause;
+            self.next_try = Some(time);
+            context.wake_at(time);
         }
         Next::Wait(Interest::NONE)
     }
@@ -86,6 +96,7 @@ impl Handler<Shared> for Acceptor {
     }
 
     fn timeout(&mut self, context: &mut Context<'_, Shared>) -> Next {
+        self.next_try = None;
         self.accept(context)
     }
 }

@@ -35,6 +35,9 @@ use echo::{
 };
 use socket2::Socket;
 
+/// Longest sleep: nothing wakes the loop from it, not even a request to stop.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
 /// TCP echo server: one thread asks every socket in turn, and never blocks.
 #[derive(Parser)]
 #[command(version)]
@@ -140,7 +143,10 @@ impl FromStr for Wait {
         match text.split_once(':') {
             None if text == "spin" => Ok(Wait::Spin),
             None if text == "yield" => Ok(Wait::Yield),
-            Some(("sleep", time)) => echo::parse_duration(time).map(Wait::Sleep),
+            Some(("sleep", time)) => match echo::parse_duration(time)? {
+                time if time <= SLEEP_MAX => Ok(Wait::Sleep(time)),
+                _ => Err("longer than 100ms: a request to stop must be noticed".to_owned()),
+            },
             _ => Err("use spin, yield, or sleep:DURATION such as sleep:50us".to_owned()),
         }
     }

@@ -38,7 +38,12 @@ impl ThreadPool {
         for number in 0..workers {
             let jobs = jobs.clone();
             let worker = thread::Builder::new().name(format!("worker-{number}"));
-            pool.workers.push(worker.spawn(move || work(&jobs))?);
+            let worker = worker.spawn(move || work(&jobs)).map_err(|error| {
+                let advice = "ask for fewer workers";
+                let text = format!("cannot start worker {number} of {workers}: {error}; {advice}");
+                io::Error::new(error.kind(), text)
+            })?;
+            pool.workers.push(worker);
         }
         Ok(pool)
     }

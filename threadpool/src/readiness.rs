@@ -129,7 +129,7 @@ impl Server {
             self.poller.wait(events, timeout)?;
             ready.extend(events.iter().map(|event| event.key));
             if idle.ticked() {
-                self.shut_down(Shutdown::Both, Connection::tick);
+                self.close_the_idle();
             }
             if pause == Some(Duration::ZERO) {
                 self.watch_listener()?;
@@ -139,17 +139,19 @@ impl Server {
 
     /// One step for a client that is ready, and no more: there may be others.
     fn serve_client(&self, key: usize, scratch: &mut Scratch, tally: &mut Tally) -> io::Result<()> {
-        let Some(client) = lock(&self.clients).get(key - FIRST_CLIENT).cloned() else {
-            return Ok(());
-        };
-        let mut client = lock(&client);
+        let entry = lock(&self.clients).get(key - FIRST_CLIENT).cloned();
+        let Some(entry) = entry else { return Ok(()) };
+        let mut client = lock(&entry);
         let step = tally.step(client.step(scratch), client.stream());
         let next = match step.wants {
             Wants::Read => Event::readable(key),
             Wants::Write => Event::writable(key),
             Wants::Close => {
                 self.poller.delete(client.stream())?;
-                lock(&self.clients).remove(key - FIRST_CLIENT);
+                drop(client);
+                drop(entry);
+                // The last handle: the descriptor is free before anybody accepts again.
+                drop(lock(&self.clients).remove(key - FIRST_CLIENT));
                 if self.accepting_waits.load(Ordering::Relaxed) {
                     lock(&self.listener).resume();
                     self.watch_listener()?;
@@ -199,6 +201,8 @@ impl Server {
         if listener.is_open(active) && self.deadline.get().is_none() {
             self.accepting_waits.store(false, Ordering::Relaxed);
             self.poller.modify(listener.as_fd(), Event::readable(LISTENER))?;
+        } else if listener.patience().is_some() {
+            self.poller.notify()?; // The leader may have gone to sleep before the pause began.
         }
         Ok(())
     }
@@ -206,7 +210,12 @@ impl Server {
     /// Each client has sent all it will: what has arrived is echoed, then end of stream is found.
     fn begin_drain(&self) -> io::Result<()> {
         self.deadline.get_or_init(|| Instant::now() + self.drain);
-        self.shut_down(Shutdown::Read, |_| true);
+        // Workers lock a client first and the table second, so the table is not held here.
+        let clients: Vec<_> =
+            lock(&self.clients).iter().map(|(_, client)| client.clone()).collect();
+        for client in clients {
+            let _ = lock(&client).stream().shutdown(Shutdown::Read);
+        }
         self.poller.notify() // The leader may have gone to sleep without the deadline.
     }
 
@@ -216,15 +225,13 @@ impl Server {
         self.deadline.get().is_some_and(|at| *at <= now || lock(&self.clients).is_empty())
     }
 
-    /// Shuts down those clients that `which` is true of.
-    fn shut_down(&self, how: Shutdown, which: impl Fn(&mut Connection<Socket>) -> bool) {
-        // Workers lock a client first and the table second, so the table is not held here.
-        let clients: Vec<_> =
-            lock(&self.clients).iter().map(|(_, client)| client.clone()).collect();
-        for client in clients {
-            let mut client = lock(&client);
-            if which(&mut client) {
-                let _ = client.stream().shutdown(how);
+    /// Passes a tick of the idle clock on. A client that is locked is being served, and so is not idle.
+    fn close_the_idle(&self) {
+        for (_, client) in lock(&self.clients).iter() {
+            if let Ok(mut client) = client.try_lock()
+                && client.tick()
+            {
+                let _ = client.stream().shutdown(Shutdown::Both);
             }
         }
     }

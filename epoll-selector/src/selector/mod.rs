@@ -69,6 +69,9 @@ fn add_exclusive(
     token: Token,
     trigger: Trigger,
 ) -> io::Result<()> {
+    use std::mem::ManuallyDrop;
+    use std::os::fd::{FromRawFd, OwnedFd};
+
     use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
     let flags = match trigger {
@@ -79,9 +82,9 @@ fn add_exclusive(
         }
     };
     let flags = flags | EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-    // SAFETY: the selector that owns `epoll` is borrowed by our caller for the whole call.
-    let epoll = unsafe { BorrowedFd::borrow_raw(epoll) };
-    let epoll = Epoll(epoll.try_clone_to_owned()?); // A duplicate shares the list.
+    // SAFETY: the selector owns `epoll`, and our caller borrows it for the whole call. Ours is never
+    // dropped, so it closes nothing. (A duplicate would need a descriptor, and there may be none.)
+    let epoll = ManuallyDrop::new(Epoll(unsafe { OwnedFd::from_raw_fd(epoll) }));
     Ok(epoll.add(fd, EpollEvent::new(flags, token.to_key() as u64))?)
 }
 
