@@ -227,6 +227,7 @@ impl Children {
     #[allow(unsafe_code)]
     fn fork(&mut self) -> io::Result<Forked> {
         let parent = getpid();
+        let Ok(report) = self.report.try_clone() else { return Ok(Forked::Exhausted) };
         hold_signals(SigmaskHow::SIG_BLOCK)?;
         // SAFETY: this process has one thread, so the child may do all that the parent could.
         let forked = unsafe { fork() };
@@ -241,11 +242,13 @@ impl Children {
             Ok(ForkResult::Child) => {
                 // A parent that is killed takes its children with it.
                 #[cfg(target_os = "linux")]
-                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-                if getppid() != parent {
+                let tied = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_ok();
+                #[cfg(not(target_os = "linux"))]
+                let tied = true;
+                if !tied || getppid() != parent {
                     low_level::exit(1);
                 }
-                Ok(Forked::Child(self.report.try_clone()?))
+                Ok(Forked::Child(report))
             }
             Err(Errno::EAGAIN | Errno::ENOMEM) => Ok(Forked::Exhausted),
             Err(error) => Err(error.into()),
@@ -275,10 +278,12 @@ impl Children {
 
     /// Takes note of all that have ended. Returns how many there were.
     fn reap(&mut self) -> io::Result<usize> {
-        let share = self.preforked;
-        for ended in 0.. {
+        let before = self.alive.len();
+        loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(ended),
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => {
+                    return Ok(before - self.alive.len());
+                }
                 Ok(WaitStatus::Exited(child, status)) => {
                     self.alive.remove(&child);
                     self.left = true;
@@ -286,20 +291,20 @@ impl Children {
                         let mut numbers = [[0; 8]; 3];
                         self.reports.read_exact(numbers.as_flattened_mut())?;
                         let [connections, bytes, errors] = numbers.map(u64::from_ne_bytes);
-                        let shares = if share { vec![connections] } else { Vec::new() };
+                        let shares = if self.preforked { vec![connections] } else { Vec::new() };
                         self.totals += Totals { connections, bytes, errors, shares };
                     }
                 }
                 Ok(WaitStatus::Signaled(child, signal, _)) => {
                     self.alive.remove(&child);
                     echo::report(format_args!("child {child} was ended by {signal}"));
+                    self.totals.connections += u64::from(!self.preforked); // Its one client.
                     self.totals.errors += 1;
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(0)
     }
 
     /// Asks all to finish what is pending, and kills those that have not ended after `drain`. Those that

@@ -32,7 +32,7 @@ struct State {
     stopping: bool,
 }
 
-/// One client's stream for as long as it is served. Dropping it closes the stream and frees the place.
+/// One client's stream for as long as it is served. Dropping it frees the place and closes the stream.
 #[derive(Debug)]
 pub struct Client {
     clients: Arc<Clients>,

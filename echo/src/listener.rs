@@ -189,10 +189,8 @@ impl Listener {
             let error = match self.socket.accept() {
                 Ok((stream, _)) => {
                     without_delay(&stream);
-                    // Linux does not hand the listener's O_NONBLOCK on, the BSDs do.
-                    stream.set_nonblocking(self.nonblocking)?;
-                    if !self.nonblocking && self.idle_timeout.is_some() {
-                        set_timeouts(&stream, self.idle_timeout)?;
+                    if self.set_waiting(&stream).is_err() {
+                        continue; // Reset by now, and on some systems of no use for any option.
                     }
                     return Ok(Some(stream));
                 }
@@ -229,6 +227,16 @@ impl Listener {
             _ => return Err(error),
         }
         Ok(None)
+    }
+
+    /// Makes `stream` wait, or not, as the listener does.
+    fn set_waiting(&self, stream: &Socket) -> io::Result<()> {
+        // Linux does not hand the listener's O_NONBLOCK on, the BSDs do.
+        stream.set_nonblocking(self.nonblocking)?;
+        if !self.nonblocking && self.idle_timeout.is_some() {
+            set_timeouts(stream, self.idle_timeout)?;
+        }
+        Ok(())
     }
 
     /// Whether to accept, or to watch for clients to accept, while `active` clients are connected.

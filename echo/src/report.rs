@@ -93,6 +93,13 @@ impl Tally {
         }
     }
 
+    /// The drain is over: these clients are cut off.
+    pub fn cut_off<'a>(&mut self, streams: impl Iterator<Item = &'a Socket>) {
+        for stream in streams {
+            self.closed(stream, &Err(io::ErrorKind::TimedOut.into()));
+        }
+    }
+
     /// Takes one step of a connection into account. A peer's error ends its connection and nothing
     /// else, so it comes back as [`Wants::Close`].
     pub fn step(&mut self, step: io::Result<Step>, stream: &Socket) -> Step {

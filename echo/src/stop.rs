@@ -20,6 +20,8 @@ use signal_hook::{SigId, flag, low_level};
 #[derive(Debug)]
 pub struct Stop {
     requested: Arc<AtomicBool>,
+    /// [`Stop::request`] was called.
+    asked_within: AtomicBool,
     pipe: UnixStream,
     handlers: Vec<SigId>,
 }
@@ -42,7 +44,7 @@ impl Stop {
             handlers.push(flag::register(signal, flag())?);
             handlers.push(low_level::pipe::register(signal, signalled.try_clone()?)?);
         }
-        Ok(Stop { requested, pipe, handlers })
+        Ok(Stop { requested, asked_within: AtomicBool::new(false), pipe, handlers })
     }
 
     /// Whether a stop was requested.
@@ -52,8 +54,8 @@ impl Stop {
 
     /// Requests a stop from within, as SIGTERM would; when one was requested before, does nothing.
     pub fn request(&self) {
-        if !self.requested() {
-            // To ourselves, so it cannot fail; a second one would end the process, hence the look.
+        // A second signal would end the process: several threads may ask, and one of them raises.
+        if !self.asked_within.swap(true, Ordering::Relaxed) && !self.requested() {
             let _ = low_level::raise(SIGTERM);
         }
     }

@@ -63,7 +63,7 @@ struct Args {
     accept: Accept,
 
     /// Echo datagrams instead: one handler serves all clients, for there is nothing to accept
-    #[arg(long, conflicts_with = "loops")]
+    #[arg(long, conflicts_with_all = ["loops", "accept"])]
     udp: bool,
 }
 

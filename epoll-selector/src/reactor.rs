@@ -97,6 +97,7 @@ impl<S: Selector, T> Reactor<S, T> {
         self.grant_requests()?; // Of the handlers that are there from the start.
         while !self.handlers.is_empty() {
             if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.tokens().into_iter().for_each(|token| self.close(token));
                 break;
             }
             self.selector.wait(self.patience(), &mut events)?;
@@ -176,6 +177,11 @@ impl<S: Selector, T> Reactor<S, T> {
         }
     }
 
+    /// Every handler there is.
+    fn tokens(&self) -> Vec<Token> {
+        self.handlers.iter().map(|(_, registration)| registration.token).collect()
+    }
+
     /// Takes a handler off the selector's list, and drops it.
     fn close(&mut self, token: Token) {
         let Some(mut registration) = self.handlers.try_remove(token.place()) else { return };
@@ -210,8 +216,7 @@ impl<S: Selector, T> Reactor<S, T> {
         }
         if let Some(limit) = self.requests.stop.take() {
             self.deadline = Some(Instant::now() + limit);
-            let all: Vec<Token> = self.handlers.iter().map(|(_, entry)| entry.token).collect();
-            for token in all {
+            for token in self.tokens() {
                 self.call(token, |handler, context| handler.stop(context))?;
             }
         }

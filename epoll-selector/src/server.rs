@@ -56,9 +56,13 @@ impl Acceptor {
             match accepted {
                 Ok(Some(stream)) => {
                     context.shared.tally.opened(&stream);
-                    context.add(Client { connection: Connection::new(stream) }, Interest::READ);
+                    let connection = Connection::new(stream);
+                    context.add(Client { connection, ended: false }, Interest::READ);
                 }
-                Ok(None) if self.listener.is_open(active) => return Next::Wait(self.interest),
+                // Nobody waits. (After a pause that is over already, who knows?)
+                Ok(None) if self.listener.patience().is_none() && self.listener.is_open(active) => {
+                    return Next::Wait(self.interest);
+                }
                 Ok(None) => return self.pause(context),
                 Err(error) => {
                     context.fail(error);
@@ -104,6 +108,8 @@ impl Handler<Shared> for Acceptor {
 /// One client's handler.
 pub(crate) struct Client {
     connection: Connection<Socket>,
+    /// Its end has been counted.
+    ended: bool,
 }
 
 impl Handler<Shared> for Client {
@@ -124,6 +130,7 @@ impl Handler<Shared> for Client {
         loop {
             let step = tally.step(self.connection.step(scratch), self.connection.stream());
             if step.wants == Wants::Close {
+                self.ended = true;
                 return Next::Close;
             }
             // Level and oneshot report again what is left; edge does not, so go on until it is done.
@@ -158,6 +165,9 @@ impl Handler<Shared> for Client {
     }
 
     fn closed(&mut self, context: &mut Context<'_, Shared>) {
+        if !self.ended {
+            context.shared.tally.cut_off([self.connection.stream()].into_iter());
+        }
         context.shared.active.fetch_sub(1, Ordering::Relaxed);
         if let Some(acceptor) = context.shared.waits_for_a_place.take() {
             context.wake(acceptor);

@@ -5,8 +5,8 @@
 //!
 //! **What the kernel tells us.** Only what we ask, one socket at a time: `WouldBlock`, or bytes.
 //!
-//! **What it costs.** Two system calls for each message, and one for each client that had nothing to
-//! say, on every pass: the cost grows with the clients *connected*, not with those that speak. And while
+//! **What it costs.** Two system calls for each message; and on every pass one for each client that had
+//! nothing to say, and one for the listener: the cost grows with the clients *connected*, not with those that speak. And while
 //! there is nothing to do it costs a whole CPU, unless `--wait` says how to lose time instead.
 //!
 //! **How it differs from the model before.** `blocking` leaves the waiting to the kernel, one thread for
@@ -85,6 +85,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
             }
         }
         if deadline.is_some_and(|deadline| clients.is_empty() || deadline <= Instant::now()) {
+            tally.cut_off(clients.iter().map(Connection::stream));
             return Ok(tally.totals());
         }
         if idle.ticked() {

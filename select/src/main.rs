@@ -67,8 +67,7 @@ fn main() -> ExitCode {
 fn serve(args: &Args) -> io::Result<Totals> {
     let options = &args.options;
     let stop = Stop::new()?;
-    let max_connections = options.max_connections(args.call.most_clients())?;
-    let mut listener = echo::listen(options, max_connections)?;
+    let mut listener = echo::listen(options, options.max_connections(args.call.most_clients())?)?;
     listener.set_nonblocking()?;
     args.call.check(listener.as_fd())?;
     let mut clients: Vec<Connection<Socket>> = Vec::new();
@@ -86,6 +85,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
             }
         }
         if deadline.is_some_and(|deadline| clients.is_empty() || deadline <= Instant::now()) {
+            tally.cut_off(clients.iter().map(Connection::stream));
             return Ok(tally.totals());
         }
         if idle.ticked() {
@@ -113,10 +113,11 @@ fn serve(args: &Args) -> io::Result<Totals> {
             Err(error) => return Err(error.into()),
         }
 
-        let mut ready = ready.iter().copied();
-        let [_, somebody_connects] = [ready.next(), ready.next()];
+        let mut answers = ready.iter().copied();
+        answers.next(); // The stop pipe: the flag is looked at above.
+        let somebody_connects = answers.next() == Some(true);
         clients.retain_mut(|client| {
-            if ready.next() != Some(true) {
+            if answers.next() != Some(true) {
                 return true;
             }
             let step = tally.step(client.step(&mut scratch), client.stream());
@@ -125,7 +126,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
             }
             step.wants != Wants::Close
         });
-        if somebody_connects == Some(true) {
+        if somebody_connects {
             accept(&mut listener, args.call, &mut clients, &mut tally)?;
         }
     }

@@ -51,14 +51,20 @@ pub(crate) fn serve(options: &Options, workers: usize) -> io::Result<Totals> {
         stop,
     });
     server.watch()?;
-    let pool = ThreadPool::new(workers, workers)?;
+    let pool = ThreadPool::new(workers, workers)?; // One job for each: to work until all is done.
     for _ in 0..workers {
         let (server, options) = (Arc::clone(&server), options.clone());
         pool.execute(move || server.work(&options));
     }
     drop(pool); // Waits for the workers.
+    let mut cut_off = Tally::new(options);
+    for (_, client) in lock(&server.clients).iter() {
+        cut_off.cut_off([lock(client).stream()].into_iter());
+    }
     let mut served = lock(&server.served);
-    std::mem::replace(&mut *served, Ok(Totals::default()))
+    let mut served = std::mem::replace(&mut *served, Ok(Totals::default()))?;
+    served += cut_off.totals();
+    Ok(served)
 }
 
 /// What the workers share.
