@@ -1,4 +1,5 @@
-//! Results made up for the tests: laws as simple as the figures are false. Nothing here was measured.
+//! Results made up for the tests: laws as simple as the figures are false. Nothing here was
+//! measured.
 
 use bench::catalogue::{Concurrency, SERVERS};
 use bench::compare::result::*;
@@ -11,8 +12,8 @@ pub(crate) const EVIL: &str = "<script>alert('x')</script>&\"";
 const REFERENCE: &str = "epoll-selector";
 const CONTROL: &str = "epoll-selector (again)";
 
-/// A whole run with everything the report can show: skipped, failed, saturated and flagged cases, and
-/// costs that could not be had.
+/// A whole run with everything the report can show: skipped, failed, saturated and flagged cases,
+/// and costs that could not be had.
 pub(crate) fn results() -> Results {
     let servers = servers();
     let herd = Plan {
@@ -185,7 +186,7 @@ impl Plan {
         let value = self.value(index, x);
         let outcome = self.outcome(server, x);
         let measured = matches!(outcome, Outcome::Measured | Outcome::Saturated);
-        let offered = (self.name == "offered_load").then(|| x * (130e3 - 9e3 * index as f64));
+        let offered = (self.name == "offered_load").then_some(x * (130e3 - 9e3 * index as f64));
         let latency = value_to_latency(self.metric, value);
         Case {
             server: server.name.clone(),
