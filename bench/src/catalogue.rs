@@ -13,6 +13,8 @@ pub struct Server {
     pub args: &'static [&'static str],
     /// What the conformance suite is to expect of it.
     pub traits: Traits,
+    /// Whether it is another form of a model, and not the model's usual one.
+    pub variant: bool,
 }
 
 /// Where a server differs from the others on purpose. The suite asserts the limit itself: a server that
@@ -80,42 +82,68 @@ const READINESS: Traits = Traits {
     per_client: PerClient::Entry,
 };
 
-/// Workers of the `threadpool` entry.
-const POOL_WORKERS: usize = 4;
+/// A server that asks about every client on every turn.
+const SCANNING: Traits = Traits { scans: true, ..READINESS };
+
+/// A server that asks even when there is nothing to do.
+const SPINNING: Traits = Traits { spins: true, ..SCANNING };
+
+/// A server whose four workers serve one client each.
+const FOUR_WORKERS: Traits = Traits { concurrency: Concurrency::AtMost(4), ..READINESS };
+
+/// A model's usual form: in every comparison.
+const fn model(
+    name: &'static str,
+    package: &'static str,
+    args: &'static [&'static str],
+    traits: Traits,
+) -> Server {
+    Server { name, package, args, traits, variant: false }
+}
+
+/// Another form of a model: in every conformance suite, and in comparisons that name it.
+const fn variant(
+    name: &'static str,
+    package: &'static str,
+    args: &'static [&'static str],
+    traits: Traits,
+) -> Server {
+    Server { name, package, args, traits, variant: true }
+}
 
 /// Every server, in the order of the reports: from the simplest model to the most elaborate.
+#[rustfmt::skip] // One line for each, to be read as the table that it is.
 pub const SERVERS: &[Server] = &[
-    Server {
-        name: "blocking-none",
-        package: "blocking",
-        args: &["--per-client", "none"],
-        traits: Traits { concurrency: Concurrency::AtMost(1), ..READINESS },
-    },
-    Server {
-        name: "blocking",
-        package: "blocking",
-        args: &["--per-client", "thread"],
-        traits: Traits { per_client: PerClient::Thread, ..READINESS },
-    },
-    Server {
-        name: "nonblocking",
-        package: "nonblocking",
-        args: &["--wait", "spin"],
-        traits: Traits { spins: true, scans: true, ..READINESS },
-    },
-    Server {
-        name: "select",
-        package: "select",
-        args: &[],
-        traits: Traits { scans: true, descriptor_ceiling: Some(1024), ..READINESS },
-    },
-    Server { name: "epoll-selector", package: "epoll-selector", args: &[], traits: READINESS },
-    Server {
-        name: "threadpool",
-        package: "threadpool",
-        args: &["--workers", "4"],
-        traits: Traits { concurrency: Concurrency::AtMost(POOL_WORKERS), ..READINESS },
-    },
+    model("blocking-none", "blocking", &["--per-client", "none"],
+        Traits { concurrency: Concurrency::AtMost(1), ..READINESS }),
+    model("blocking", "blocking", &["--per-client", "thread"],
+        Traits { per_client: PerClient::Thread, ..READINESS }),
+    variant("blocking-process", "blocking", &["--per-client", "process"],
+        Traits { per_client: PerClient::Process, ..READINESS }),
+    variant("blocking-prefork", "blocking", &["--per-client", "process", "--prefork", "4"],
+        FOUR_WORKERS),
+    model("nonblocking", "nonblocking", &["--wait", "spin"], SPINNING),
+    variant("nonblocking-yield", "nonblocking", &["--wait", "yield"], SPINNING),
+    variant("nonblocking-sleep", "nonblocking", &["--wait", "sleep:50us"], SPINNING),
+    model("select", "select", &["--call", "select"],
+        Traits { descriptor_ceiling: Some(1024), ..SCANNING }),
+    variant("select-poll", "select", &["--call", "poll"], SCANNING),
+    model("epoll-selector", "epoll-selector", &[], READINESS),
+    variant("epoll-selector-level", "epoll-selector",
+        &["--selector", "polling", "--trigger", "level"], READINESS),
+    variant("epoll-selector-edge", "epoll-selector",
+        &["--selector", "polling", "--trigger", "edge"], READINESS),
+    variant("epoll-selector-oneshot", "epoll-selector",
+        &["--selector", "polling", "--trigger", "oneshot"], READINESS),
+    variant("epoll-selector-loops", "epoll-selector",
+        &["--loops", "2", "--accept", "shared"], READINESS),
+    variant("epoll-selector-exclusive", "epoll-selector",
+        &["--loops", "2", "--accept", "exclusive"], READINESS),
+    variant("epoll-selector-reuseport", "epoll-selector",
+        &["--loops", "2", "--accept", "reuseport"], READINESS),
+    model("threadpool", "threadpool", &["--workers", "4"], FOUR_WORKERS),
+    model("threadpool-readiness", "threadpool",
+        &["--workers", "4", "--hand-off", "readiness"], READINESS),
 ];
 
 /// The entries of one package.

@@ -2,10 +2,13 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`bench_args`] | the flags of `cargo bench` that concern one benchmark only |
+//! | [`build`] | the release binaries of the servers, built before they are measured |
 //! | [`catalogue`] | the servers of this workspace: name, package, arguments, traits |
 //! | [`process`] | a server as a child process: started, signalled, stopped, never orphaned |
 //! | [`compare`] | every server through every scenario, and what was found |
 //! | [`cost`] | what a server process cost: CPU, context switches, memory, system calls |
+//! | [`entrant`] | a server that takes part in a benchmark |
 //! | [`load`] | the load engine behind `loadgen` and the benches |
 //! | [`report`] | what was found, as a page with charts |
 //! | [`statistics`] | medians, intervals and verdicts over blocks |
@@ -13,10 +16,13 @@
 //!
 //! A server is always another process: nothing here links one.
 
+pub mod bench_args;
+pub mod build;
 pub mod catalogue;
 pub mod compare;
 pub mod conformance;
 pub mod cost;
+pub mod entrant;
 pub mod load;
 pub mod process;
 pub mod report;

@@ -1,14 +1,15 @@
 //! Statistics over blocks: medians, intervals, verdicts, and the straight line.
 //!
-//! A block is a round in which every server had its turn. Requests are not independent of one another
-//! (one preemption delays a hundred of them), so nothing here is ever fed with requests; blocks are the
-//! unit, and their number is the `n` of every interval.
+//! A block is a round in which every server had its turn. Requests are not independent of one
+//! another (one preemption delays a hundred of them), so nothing here is ever fed with requests;
+//! blocks are the unit, and their number is the `n` of every interval.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// Resamples of a bootstrap: enough for the ends of a 95 % interval to be stable in the third digit.
+/// Resamples of a bootstrap: enough for the ends of a 95 % interval to be stable in the third
+/// digit.
 const RESAMPLES: usize = 1000;
 
 /// Fewer blocks than this give no verdict. With 6, all lying on one side of 1 has a probability of
@@ -41,8 +42,8 @@ pub enum Verdict {
 }
 
 impl Estimate {
-    /// The median of `values` with a percentile-bootstrap interval (B. Efron, 1979); `None` when there
-    /// are no values. The same `seed` gives the same interval.
+    /// The median of `values` with a percentile-bootstrap interval (B. Efron, 1979); `None` when
+    /// there are no values. The same `seed` gives the same interval.
     pub fn of(values: &[f64], seed: u64) -> Option<Estimate> {
         let blocks = values.len();
         let median_of_all = median(values)?;
@@ -87,6 +88,15 @@ impl Estimate {
 }
 
 impl Verdict {
+    /// In words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Verdict::Faster => "faster",
+            Verdict::Slower => "slower",
+            Verdict::NotDistinguishable => "not distinguishable",
+        }
+    }
+
     /// Judges the ratio of a server to the reference. A difference is claimed when the interval of
     /// `ratio` excludes 1 *and* its median lies beyond everything that the A/A control's interval
     /// reaches; with fewer than [`BLOCKS_MIN`] blocks, or without a control, none is.
@@ -162,14 +172,15 @@ fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// About normally distributed around 0 with a standard deviation of 1 (Irwin and Hall's sum of 12).
+    /// About normally distributed around 0 with a standard deviation of 1 (Irwin and Hall's sum of
+    /// 12).
     fn normal(rng: &mut Xoshiro256PlusPlus) -> f64 {
         (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0
     }
 
-    /// Blocks of a server of the given speed: each block's own disturbance, which is common to all the
-    /// servers of the block, and noise of 4.5 % of the server's own, which over 80 rounds makes the A/A
-    /// interval of +-1.7 % that fine slices reach.
+    /// Blocks of a server of the given speed: each block's own disturbance, which is common to all
+    /// the servers of the block, and noise of 4.5 % of the server's own, which over 80 rounds makes
+    /// the A/A interval of +-1.7 % that fine slices reach.
     fn blocks(speed: f64, common: &[f64], rng: &mut Xoshiro256PlusPlus) -> Vec<Option<f64>> {
         common.iter().map(|common| Some(speed * common * (0.045 * normal(rng)).exp())).collect()
     }

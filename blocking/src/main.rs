@@ -26,13 +26,15 @@
 mod process;
 
 use std::io;
+use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use echo::{Client, Clients, Listener, Options, Scratch, Stop, Totals};
+use echo::{Client, Clients, Listener, Options, Scratch, Stop, Tally, Totals};
+use socket2::Socket;
 
 /// Stack of a client's thread in bytes: virtual memory until it is touched, but ten thousand threads
 /// with std's 2 MiB would take 20 GB of it.
@@ -53,6 +55,10 @@ struct Args {
     /// time, instead of one for each client
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     prefork: Option<u16>,
+
+    /// Echo datagrams instead: one thread serves all clients, for there is nothing to accept
+    #[arg(long, conflicts_with_all = ["per_client", "prefork"])]
+    udp: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,6 +73,9 @@ enum PerClient {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.udp {
+        return echo::finish(serve_datagrams(&args.options));
+    }
     echo::finish(match (args.per_client, args.prefork) {
         (PerClient::Process, None) => process::serve_each(&args.options),
         (PerClient::Process, Some(count)) => process::serve_preforked(&args.options, count.into()),
@@ -134,4 +143,27 @@ fn serve_client(client: &Client, options: &Options) {
     let mut bytes = 0;
     let result = echo::echo_until_eof(&**client, &mut Scratch::new(options), &mut bytes);
     client.served(bytes, &result);
+}
+
+/// A datagram names its sender, so one thread that blocks in recvfrom(2) serves every client.
+fn serve_datagrams(options: &Options) -> io::Result<Totals> {
+    let stop = Arc::new(Stop::new()?);
+    let socket = echo::bind_datagrams(options)?;
+    let (doorbell, asked) = (Socket::from(socket.try_clone()?), Arc::clone(&stop));
+    thread::spawn(move || {
+        let _ = asked.wait();
+        // Says ENOTCONN, and wakes recvfrom(2) all the same.
+        let _ = doorbell.shutdown(Shutdown::Read);
+    });
+    let mut scratch = Scratch::new(options);
+    let mut tally = Tally::new(options);
+    loop {
+        match echo::echo_datagram(&socket, &mut scratch, &mut tally) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Nothing is left of what had arrived before the stop.
+            Err(_) if stop.requested() => return Ok(tally.totals()),
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use echo::{Options, Scratch, Stop, Tally, Totals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
@@ -80,7 +80,9 @@ pub(crate) fn serve_each(options: &Options) -> io::Result<Totals> {
 pub(crate) fn serve_preforked(options: &Options, count: usize) -> io::Result<Totals> {
     let stop = Stop::new()?;
     let mut children = Children::new(true)?;
-    let listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
+    let max_connections = options.max_connections(usize::MAX)?;
+    let count = count.min(max_connections); // Each serves one.
+    let listener = echo::listen(options, max_connections)?;
     let mut crashed = false;
     while !stop.requested() {
         while children.alive.len() < count {
@@ -88,7 +90,7 @@ pub(crate) fn serve_preforked(options: &Options, count: usize) -> io::Result<Tot
                 Forked::Parent => {}
                 Forked::Child(report) => {
                     drop(stop); // It would write into the parent's pipe.
-                    let served = Stop::new().and_then(|stop| {
+                    let served = Stop::new().and_then(accept_signals).and_then(|stop| {
                         crate::accept_and_serve(listener, &Arc::new(stop), PerClient::None, options)
                     });
                     leave(report, served)
@@ -119,6 +121,7 @@ fn serve_client(stream: Socket, options: &Options, report: PipeWriter) -> ! {
     let fd = stream.as_raw_fd();
     let mut bytes = 0;
     let served = end_reading_when_asked(fd)
+        .and_then(accept_signals)
         .and_then(|()| stream.set_nonblocking(false))
         .and_then(|()| echo::set_timeouts(&stream, options.idle_timeout))
         .and_then(|()| echo::echo_until_eof(&stream, &mut Scratch::new(options), &mut bytes));
@@ -160,6 +163,19 @@ fn end_reading_when_asked(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Holds SIGINT and SIGTERM back, or lets them through again: between fork and its own handlers a child
+/// has the parent's, which would tell the wrong process.
+fn hold_signals(how: SigmaskHow) -> io::Result<()> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    Ok(sigprocmask(how, Some(&signals), None)?)
+}
+
+/// Ends in a child what [`Children::fork`] has begun, and passes on what was made ready for signals.
+fn accept_signals<T>(ready: T) -> io::Result<T> {
+    hold_signals(SigmaskHow::SIG_UNBLOCK)?;
+    Ok(ready)
+}
+
 /// The children, as the parent knows them.
 struct Children {
     alive: HashSet<Pid>,
@@ -192,11 +208,17 @@ impl Children {
         Ok(Children { alive, ended, reports, report, totals, preforked, left: false })
     }
 
+    /// Forks. The child is to call [`accept_signals`] once it has handlers of its own.
     #[allow(unsafe_code)]
     fn fork(&mut self) -> io::Result<Forked> {
         let parent = getpid();
+        hold_signals(SigmaskHow::SIG_BLOCK)?;
         // SAFETY: this process has one thread, so the child may do all that the parent could.
-        match unsafe { fork() } {
+        let forked = unsafe { fork() };
+        if !matches!(forked, Ok(ForkResult::Child)) {
+            hold_signals(SigmaskHow::SIG_UNBLOCK)?;
+        }
+        match forked {
             Ok(ForkResult::Parent { child }) => {
                 self.alive.insert(child);
                 Ok(Forked::Parent)

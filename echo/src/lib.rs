@@ -9,6 +9,7 @@
 //! | [`Address`], [`listen`], [`Listener`] | the listening socket, and when not to accept from it |
 //! | [`Connection`] | the echo service over a stream that may say `WouldBlock` |
 //! | [`echo_until_eof`] | the echo service over a stream that blocks |
+//! | [`bind_datagrams`], [`echo_datagram`] | the same service over UDP, where nothing is accepted |
 //! | [`IdleClock`] | when to close a connection on which nothing moves |
 //! | [`Scratch`] | the one buffer that a loop or a thread reads into |
 //! | [`Clients`] | the live streams of a server whose threads block, so that a stop can reach them |
@@ -22,6 +23,7 @@ mod address;
 mod blocking;
 mod clients;
 mod connection;
+mod datagram;
 mod idle;
 mod listener;
 mod options;
@@ -33,6 +35,7 @@ pub use address::Address;
 pub use blocking::echo_until_eof;
 pub use clients::{Client, Clients};
 pub use connection::{Connection, Step, Wants};
+pub use datagram::{bind_datagrams, echo_datagram};
 pub use idle::IdleClock;
 pub use listener::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener, listen, listen_on_all, set_timeouts};
 pub use options::{DESCRIPTOR_RESERVE, Options, parse_duration};

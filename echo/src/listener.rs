@@ -57,7 +57,7 @@ struct SocketFile {
 /// When the address cannot be bound or stdout cannot be written; the message says what to do.
 pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener> {
     let listener = bind(options, &options.addr, max_connections, false)?;
-    listener.announce()?;
+    announce(&listener.local_addr()?)?;
     Ok(listener)
 }
 
@@ -75,13 +75,15 @@ pub fn listen_on_all(
     if matches!(options.addr, Address::Unix(_)) {
         return Err(io::Error::other("SO_REUSEPORT needs a TCP address, not unix:"));
     }
+    // SO_REUSEPORT would share the port with a stranger's server, too: first see that there is none.
+    drop(bind(options, &options.addr, max_connections, false)?);
     let first = bind(options, &options.addr, max_connections, true)?;
     let addr = first.local_addr()?; // The others need the port that was really bound.
     let mut listeners = vec![first];
     while listeners.len() < count {
         listeners.push(bind(options, &addr, max_connections, true)?);
     }
-    listeners[0].announce()?;
+    announce(&addr)?;
     Ok(listeners)
 }
 
@@ -134,6 +136,14 @@ fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<S
     socket.bind(&addr.to_sockaddr()?)?;
     socket.listen(options.backlog)?;
     Ok(socket)
+}
+
+/// Prints the one line of stdout.
+pub(crate) fn announce(addr: &Address) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on {addr}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write to stdout: {error}")))
 }
 
 impl Drop for SocketFile {
@@ -231,16 +241,6 @@ impl Listener {
                 None => Err(io::Error::other("the listening socket has no IP address")),
             },
         }
-    }
-
-    /// Prints the one line of stdout.
-    fn announce(&self) -> io::Result<()> {
-        let mut stdout = io::stdout();
-        writeln!(stdout, "listening on {}", self.local_addr()?)
-            .and_then(|()| stdout.flush())
-            .map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
-            })
     }
 
     /// A second listener on the same socket, for another loop.

@@ -73,6 +73,14 @@ impl Tally {
         self.totals.bytes += bytes;
     }
 
+    /// A datagram could not be sent back.
+    pub fn lost(&mut self, error: &io::Error) {
+        self.totals.errors += 1;
+        if self.verbose {
+            report(format_args!("datagram lost: {error}"));
+        }
+    }
+
     /// A client's connection has ended.
     pub fn closed(&mut self, stream: &Socket, result: &io::Result<()>) {
         self.totals.errors += u64::from(result.is_err());
@@ -108,9 +116,10 @@ impl Tally {
     }
 }
 
-/// Writes one line to stderr. A closed stderr is no reason to die (`eprintln!` would panic).
+/// Writes one line to stderr, in one piece: other processes may write there, too. A closed stderr is no
+/// reason to die (`eprintln!` would panic).
 pub fn report(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// The end of `main`: one line of totals and exit status 0, or one line of error and exit status 1.

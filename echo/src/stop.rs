@@ -50,6 +50,14 @@ impl Stop {
         self.requested.load(Ordering::Relaxed)
     }
 
+    /// Requests a stop from within, as SIGTERM would; when one was requested before, does nothing.
+    pub fn request(&self) {
+        if !self.requested() {
+            // To ourselves, so it cannot fail; a second one would end the process, hence the look.
+            let _ = low_level::raise(SIGTERM);
+        }
+    }
+
     /// Sleeps until a stop is requested.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Whatever a stream does, what a [`Connection`] sends is what it received.
 
+#![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;

@@ -20,26 +20,23 @@
 //! hello
 //! ```
 //!
-//! Three handlers make the server: [`Acceptor`], [`Client`], and [`Stopper`].
+//! Read on in `server.rs`, the handlers that are called back, and `reactor.rs`, the loop that calls.
 #![forbid(unsafe_code)]
 
+mod server;
+
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::UdpSocket;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
 
 use clap::{Parser, ValueEnum};
-use echo::{
-    ACCEPTS_PER_TURN, Connection, IdleClock, Listener, Options, Scratch, Stop, Tally, Totals, Wants,
-};
-use epoll_selector::{
-    Context, Event, Handler, Interest, Mio, Next, Polling, Reactor, Selector, Token, Trigger,
-};
-use socket2::Socket;
+use echo::{IdleClock, Listener, Options, Scratch, Stop, Tally, Totals};
+use epoll_selector::{Interest, Mio, Polling, Reactor, Selector, Trigger};
 
-/// Bytes that a client may have echoed before the others get their turn.
-const TURN_BYTES: usize = 4 * echo::SCRATCH_BYTES;
+use crate::server::{Acceptor, Datagrams, Shared, Stopper};
 
 /// TCP echo server: a reactor on epoll calls back who is ready.
 #[derive(Parser)]
@@ -55,6 +52,19 @@ struct Args {
     /// When the kernel reports that a socket is ready
     #[arg(long, value_enum, default_value_t = TriggerName::Edge)]
     trigger: TriggerName,
+
+    /// Number of loops, each with a thread and a selector of its own
+    #[arg(long, value_name = "COUNT", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    loops: u16,
+
+    /// How several loops share the listener
+    #[arg(long, value_enum, default_value_t = Accept::Shared)]
+    accept: Accept,
+
+    /// Echo datagrams instead: one handler serves all clients, for there is nothing to accept
+    #[arg(long, conflicts_with = "loops")]
+    udp: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -65,7 +75,7 @@ enum SelectorName {
     Polling,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TriggerName {
     /// On every wait for as long as it is ready
     Level,
@@ -73,6 +83,16 @@ enum TriggerName {
     Edge,
     /// Once, and not again before it is asked for again
     Oneshot,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Accept {
+    /// One listener that all loops watch: all are woken for each client, and one of them gets it
+    Shared,
+    /// One listener that all loops watch, and one of them is woken (EPOLLEXCLUSIVE; not with oneshot)
+    Exclusive,
+    /// A listener for each loop, and the kernel deals the clients out by a hash (SO_REUSEPORT)
+    Reuseport,
 }
 
 fn main() -> ExitCode {
@@ -83,170 +103,99 @@ fn main() -> ExitCode {
     })
 }
 
-fn serve<S: Selector>(args: &Args) -> io::Result<Totals> {
+fn serve<S: Selector + Send>(args: &Args) -> io::Result<Totals> {
+    let stop = Arc::new(Stop::new()?);
+    let selectors: io::Result<Vec<S>> =
+        (0..args.loops).map(|_| S::new(args.trigger.into())).collect();
+    let mut loops = selectors?.into_iter().zip(sources(args)?);
+    let active = Arc::new(AtomicUsize::new(0));
+    let run = |(selector, source)| {
+        let served = run_loop::<S>(selector, source, args, &stop, &active);
+        stop.request(); // Whatever ended this loop ends the others.
+        served
+    };
+    thread::scope(|scope| {
+        // The first loop is ours; the others get a thread each.
+        let first = loops.next();
+        let others: Vec<_> = loops.map(|other| scope.spawn(move || run(other))).collect();
+        let mut totals = first.map_or_else(|| Ok(Totals::default()), run)?;
+        if !others.is_empty() {
+            totals.shares.push(totals.connections);
+        }
+        for other in others {
+            let mut other = other.join().map_err(|_| io::Error::other("a loop panicked"))??;
+            other.shares.push(other.connections);
+            totals += other;
+        }
+        Ok(totals)
+    })
+}
+
+/// Where a loop's work comes from.
+enum Source {
+    Clients(Listener),
+    Datagrams(UdpSocket),
+}
+
+/// One loop: a reactor with two handlers, one that brings clients or datagrams, and one that stops it.
+fn run_loop<S: Selector>(
+    selector: S,
+    source: Source,
+    args: &Args,
+    stop: &Arc<Stop>,
+    active: &Arc<AtomicUsize>,
+) -> io::Result<Totals> {
     let options = &args.options;
-    let stop = Stop::new()?;
-    let selector = S::new(args.trigger.into())?;
-    let mut listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
-    listener.set_nonblocking()?;
     let shared = Shared {
         scratch: Scratch::new(options),
         tally: Tally::new(options),
-        active: 0,
+        active: Arc::clone(active),
+        other_loops: args.loops > 1,
         waits_for_a_place: None,
         idle_tick: IdleClock::new(options).interval(),
     };
     let mut reactor = Reactor::new(selector, shared);
-    reactor.add(Box::new(Stopper { stop, drain: options.drain }), Interest::READ)?;
-    reactor.add(Box::new(Acceptor { listener }), Interest::READ)?;
+    let stopper = Stopper { stop: Arc::clone(stop), drain: options.drain };
+    reactor.add(Box::new(stopper), Interest::READ)?;
+    match source {
+        Source::Clients(listener) => {
+            let exclusive = args.loops > 1 && args.accept == Accept::Exclusive;
+            let interest = if exclusive { Interest::EXCLUSIVE } else { Interest::READ };
+            reactor.add(Box::new(Acceptor { listener, interest }), interest)?;
+        }
+        Source::Datagrams(socket) => {
+            reactor.add(Box::new(Datagrams { socket }), Interest::READ)?;
+        }
+    }
     Ok(reactor.run()?.tally.totals())
 }
 
-/// What the handlers share.
-struct Shared {
-    scratch: Scratch,
-    tally: Tally,
-    /// Clients connected.
-    active: usize,
-    /// The acceptor, while it does not accept: to be woken when a client leaves.
-    waits_for_a_place: Option<Token>,
-    /// Time between two ticks of a client's idle clock, if there is one.
-    idle_tick: Option<Duration>,
-}
-
-/// The listener's handler: makes a [`Client`] of each stream.
-struct Acceptor {
-    listener: Listener,
-}
-
-impl Handler<Shared> for Acceptor {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+/// A source for each loop.
+fn sources(args: &Args) -> io::Result<Vec<Source>> {
+    let options = &args.options;
+    if args.accept == Accept::Exclusive && args.trigger == TriggerName::Oneshot {
+        return Err(io::Error::other(
+            "--accept exclusive has no oneshot; add --trigger level or edge",
+        ));
     }
-
-    fn ready(&mut self, _: Event, context: &mut Context<'_, Shared>) -> Next {
-        self.listener.resume();
-        for _ in 0..ACCEPTS_PER_TURN {
-            match self.listener.accept(context.shared.active) {
-                Ok(Some(stream)) => {
-                    context.shared.active += 1;
-                    context.shared.tally.opened(&stream);
-                    context.add(Client { connection: Connection::new(stream) }, Interest::READ);
-                }
-                Ok(None) if self.listener.is_open(context.shared.active) => {
-                    return Next::Wait(Interest::READ);
-                }
-                // Full, or out of descriptors. The listener is ready and must not be watched: under
-                // level triggering it would spin, and under edge triggering never be reported again.
-                Ok(None) => {
-                    context.shared.waits_for_a_place = Some(context.token());
-                    if let Some(pause) = self.listener.patience() {
-                        context.wake_at(Instant::now() + pause);
-                    }
-                    return Next::Wait(Interest::NONE);
-                }
-                Err(error) => {
-                    context.fail(error);
-                    return Next::Close;
-                }
-            }
-        }
-        Next::Again
+    if args.udp {
+        let socket = echo::bind_datagrams(options)?;
+        socket.set_nonblocking(true)?;
+        return Ok(vec![Source::Datagrams(socket)]);
     }
-
-    fn timeout(&mut self, context: &mut Context<'_, Shared>) -> Next {
-        context.wake(context.token());
-        Next::Wait(Interest::NONE)
+    let (count, most) = (args.loops.into(), options.max_connections(usize::MAX)?);
+    let mut listeners = match args.accept {
+        Accept::Reuseport => echo::listen_on_all(options, most, count)?,
+        Accept::Shared | Accept::Exclusive => vec![echo::listen(options, most)?],
+    };
+    while listeners.len() < count {
+        listeners.push(listeners[0].try_clone()?);
     }
-}
-
-/// One client's handler.
-struct Client {
-    connection: Connection<Socket>,
-}
-
-impl Handler<Shared> for Client {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.connection.stream().as_fd()
-    }
-
-    fn ready(&mut self, event: Event, context: &mut Context<'_, Shared>) -> Next {
-        let edge = context.trigger() == Trigger::Edge;
-        let Shared { scratch, tally, .. } = &mut *context.shared;
-        let mut received = 0;
-        loop {
-            let step = tally.step(self.connection.step(scratch), self.connection.stream());
-            if step.wants == Wants::Close {
-                return Next::Close;
-            }
-            // Level and oneshot report again what is left; edge does not, so go on until it is done.
-            if !edge || step.would_block {
-                return self.wait();
-            }
-            // A short read has emptied the socket, unless the end of stream is behind it.
-            let emptied = (1..scratch.size()).contains(&step.received) && !event.read_closed;
-            if emptied && step.wants == Wants::Read {
-                return self.wait();
-            }
-            received += step.received;
-            if received >= TURN_BYTES {
-                return Next::Again;
-            }
-        }
-    }
-
-    fn added(&mut self, context: &mut Context<'_, Shared>) {
-        if let Some(tick) = context.shared.idle_tick {
-            context.wake_at(Instant::now() + tick);
-        }
-    }
-
-    fn timeout(&mut self, context: &mut Context<'_, Shared>) -> Next {
-        if self.connection.tick() {
-            let _ = self.connection.stream().shutdown(Shutdown::Both);
-            return Next::Again;
-        }
-        self.added(context);
-        self.wait()
-    }
-
-    fn stop(&mut self, _: &mut Context<'_, Shared>) -> Next {
-        // The client has sent all it will: what has arrived is echoed, then end of stream is found.
-        let _ = self.connection.stream().shutdown(Shutdown::Read);
-        Next::Again
-    }
-
-    fn closed(&mut self, context: &mut Context<'_, Shared>) {
-        context.shared.active -= 1;
-        if let Some(acceptor) = context.shared.waits_for_a_place.take() {
-            context.wake(acceptor);
-        }
-    }
-}
-
-impl Client {
-    /// Bytes first go out, then come in.
-    fn wait(&self) -> Next {
-        let to_write = self.connection.wants_to_write();
-        Next::Wait(if to_write { Interest::WRITE } else { Interest::READ })
-    }
-}
-
-/// The handler of the signals that ask us to stop.
-struct Stopper {
-    stop: Stop,
-    drain: Duration,
-}
-
-impl Handler<Shared> for Stopper {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.stop.as_fd()
-    }
-
-    fn ready(&mut self, _: Event, context: &mut Context<'_, Shared>) -> Next {
-        context.stop(self.drain);
-        Next::Close
-    }
+    let nonblocking = |mut listener: Listener| {
+        listener.set_nonblocking()?;
+        Ok(Source::Clients(listener))
+    };
+    listeners.into_iter().map(nonblocking).collect()
 }
 
 impl From<TriggerName> for Trigger {

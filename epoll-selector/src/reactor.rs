@@ -91,6 +91,7 @@ impl<S: Selector, T> Reactor<S, T> {
     pub fn run(mut self) -> io::Result<T> {
         let mut events = Vec::new();
         let mut ready = Vec::new();
+        self.grant_requests()?; // Of the handlers that are there from the start.
         while !self.handlers.is_empty() {
             if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 break;

@@ -1,7 +1,5 @@
 //! What we ask for, what the kernel reports, and whom it concerns.
 
-use std::ops::BitOr;
-
 /// What a handler waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
@@ -9,27 +7,20 @@ pub struct Interest {
     pub readable: bool,
     /// To write without blocking.
     pub writable: bool,
+    /// That only one of the selectors that watch the descriptor is told (EPOLLEXCLUSIVE, epoll_ctl(2)).
+    pub exclusive: bool,
 }
 
 impl Interest {
     /// Nothing: the descriptor is taken out of the selector. Merely asking for nothing would not do:
     /// epoll reports EPOLLHUP and EPOLLERR unasked (epoll_ctl(2)).
-    pub const NONE: Interest = Interest { readable: false, writable: false };
+    pub const NONE: Interest = Interest { readable: false, writable: false, exclusive: false };
     /// To read, or to accept.
-    pub const READ: Interest = Interest { readable: true, writable: false };
+    pub const READ: Interest = Interest { readable: true, ..Interest::NONE };
     /// To write.
-    pub const WRITE: Interest = Interest { readable: false, writable: true };
-}
-
-impl BitOr for Interest {
-    type Output = Interest;
-
-    fn bitor(self, other: Interest) -> Interest {
-        Interest {
-            readable: self.readable || other.readable,
-            writable: self.writable || other.writable,
-        }
-    }
+    pub const WRITE: Interest = Interest { writable: true, ..Interest::NONE };
+    /// To accept from a listener that other selectors watch too.
+    pub const EXCLUSIVE: Interest = Interest { readable: true, exclusive: true, ..Interest::NONE };
 }
 
 /// What the kernel reports of one descriptor: its readiness. All of it is a hint; only read(2) and

@@ -10,7 +10,9 @@
 //! however idle they are: the next one waits for one of them to leave.
 //!
 //! **How it differs from the model before.** `blocking --per-client thread` starts a thread for each
-//! client. Here [`ThreadPool::execute`] hands the client to one that is there already.
+//! client. Here [`ThreadPool::execute`] hands the client to one that is there already. With
+//! `--hand-off readiness` what is handed over is not a client but its readiness, so that only clients that
+//! have something to say hold a worker: see `readiness.rs`.
 //!
 //! ```console
 //! $ cargo run --release -p threadpool -- --workers 4
@@ -18,13 +20,15 @@
 //! $ echo hello | nc -N 127.0.0.1 7000
 //! hello
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // Except for the promise that polling's `add` asks for.
+
+mod readiness;
 
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use echo::{Client, Clients, Options, Scratch, Stop, Totals};
 use threadpool::ThreadPool;
 
@@ -35,18 +39,34 @@ struct Args {
     #[command(flatten)]
     options: Options,
 
-    /// Number of threads, and so of clients served at once
+    /// Number of threads; with --hand-off connection also of clients served at once
     #[arg(long, value_name = "COUNT", default_value_t = 4,
           value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
 
-    /// Most clients accepted that wait for a worker; more wait in the backlog
+    /// What a worker takes
+    #[arg(long, value_enum, default_value_t = HandOff::Connection)]
+    hand_off: HandOff,
+
+    /// With --hand-off connection: most clients accepted that wait for a worker; more wait in the backlog
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     queue: u16,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum HandOff {
+    /// A client, which it serves until that leaves
+    Connection,
+    /// A client that has something to say, which it serves once
+    Readiness,
+}
+
 fn main() -> ExitCode {
-    echo::finish(serve(&Args::parse()))
+    let args = Args::parse();
+    echo::finish(match args.hand_off {
+        HandOff::Connection => serve(&args),
+        HandOff::Readiness => readiness::serve(&args.options, args.workers.into()),
+    })
 }
 
 fn serve(args: &Args) -> io::Result<Totals> {

@@ -23,7 +23,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const SWAP_AFTER: u64 = 6 << 20;
 
 /// How long a client may be idle before `drops-idle-clients` drops it.
-const IDLE: Duration = Duration::from_millis(20);
+const IDLE: Duration = Duration::from_millis(50);
 
 /// What the threads share.
 pub(crate) struct Shared {
@@ -76,6 +76,7 @@ impl Shared {
             connections: self.connections.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            ..Totals::default()
         }
     }
 
@@ -111,7 +112,9 @@ impl Shared {
             if self.hangs_up_on(stream) {
                 return Ok(());
             }
-            if self.fault == Fault::ServesOneUntilItIsSilent && !has_event(stream, PollFlags::POLLIN) {
+            if self.fault == Fault::ServesOneUntilItIsSilent
+                && !has_event(stream, PollFlags::POLLIN)
+            {
                 turn = None;
             }
             let received = match stream.read(&mut buffer) {
@@ -177,7 +180,9 @@ impl Shared {
             let result = loop {
                 match stream.read(&mut buffer) {
                     Ok(0) => break Ok(()),
-                    Ok(received) if queue.send(buffer[..received].to_vec()).is_err() => break Ok(()),
+                    Ok(received) if queue.send(buffer[..received].to_vec()).is_err() => {
+                        break Ok(());
+                    }
                     Ok(_) => work(self.work),
                     Err(error) => break Err(error),
                 }

@@ -25,7 +25,7 @@ use echo::{Options, Stop, Totals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use socket2::{Domain, Socket, Type};
+use socket2::{Socket, Type};
 
 use client::Shared;
 use fault::Fault;
@@ -94,11 +94,12 @@ fn serve(args: &Args) -> io::Result<Totals> {
 }
 
 fn listen(args: &Args) -> io::Result<TcpListener> {
-    let addr = args.options.addr;
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    let addr = &args.options.addr;
+    let socket = Socket::new(addr.domain(), Type::STREAM, None)?;
     socket.set_reuse_address(args.fault != Fault::KeepsThePort)?;
-    if let Err(error) = socket.bind(&addr.into()) {
+    if let Err(error) = socket.bind(&addr.to_sockaddr()?) {
         if args.fault == Fault::PanicsWhenTheAddressIsInUse {
+            #[expect(clippy::panic, reason = "this is the fault")]
             std::panic::panic_any("address in use");
         }
         return Err(io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")));

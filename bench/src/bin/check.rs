@@ -114,7 +114,9 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
         }
         (None, Some(name)) => of_catalogue(name, seed)?,
         (None, None) if args.command.is_empty() => {
-            return Err("nothing to check: give --addr, --server or -- COMMAND; see --help".to_owned());
+            return Err(
+                "nothing to check: give --addr, --server or -- COMMAND; see --help".to_owned()
+            );
         }
         (None, None) => vec![of_command(args, seed)?],
     };
@@ -125,7 +127,8 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
         }
         subject.traits.spins |= args.spins;
         subject.traits.scans |= args.scans;
-        subject.traits.descriptor_ceiling = args.descriptor_ceiling.or(subject.traits.descriptor_ceiling);
+        subject.traits.descriptor_ceiling =
+            args.descriptor_ceiling.or(subject.traits.descriptor_ceiling);
     }
     Ok(subjects)
 }
@@ -257,7 +260,10 @@ impl Printer {
         }
         let Report { passed, failed, not_applicable, .. } = report;
         let took = took.as_secs_f64();
-        writeln!(out, "{passed} passed, {failed} failed, {not_applicable} not applicable, {took:.1} s")
+        writeln!(
+            out,
+            "{passed} passed, {failed} failed, {not_applicable} not applicable, {took:.1} s"
+        )
     }
 
     fn painted(&self, code: &str, text: &str) -> String {

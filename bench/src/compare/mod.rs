@@ -1,3 +1,206 @@
 //! The comparison: every server through every scenario, in turns, with paired ratios and costs.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `args` | the command line |
+//! | `scenario` | the scenarios, each with the question it answers |
+//! | `plan` | which servers take part where, and how long it will take |
+//! | `run` | the two ways of taking turns: slices, and randomised complete blocks |
+//! | `turn` | a running server with its clients, and one turn of it |
+//! | `measured`, `judge` | what was measured, and what may be said of it |
+//! | [`result`] | the data model of the report |
+//! | `table`, `output` | the terminal; JSON and CSV |
+//! | `baseline` | against an earlier run |
+//! | `environment` | the machine |
 
+pub mod args;
+mod baseline;
+mod environment;
+mod judge;
+mod measured;
+mod output;
+mod plan;
 pub mod result;
+mod run;
+mod scenario;
+mod table;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::catalogue::Concurrency;
+use crate::cost::Usage;
+use crate::entrant::{self, Entrant};
+use crate::load::Control;
+
+use args::{Args, Effort};
+use plan::PlannedScenario;
+use result::{Origin, Outcome, Results, SCHEMA, Scenario, ServerInfo};
+use run::{Runner, progress_bar};
+
+/// Runs the comparison that `args` asks for, prints its tables and writes its reports.
+///
+/// Returns whether all is well: false when a server regressed against `--baseline`.
+///
+/// # Errors
+///
+/// When the servers do not build, no server or scenario matches, or a report cannot be written or
+/// read.
+pub fn run(args: &Args) -> io::Result<bool> {
+    if args.list {
+        plan::list(args);
+        return Ok(true);
+    }
+    let baseline = args.baseline.as_deref().map(output::read).transpose()?;
+    entrant::raise_descriptor_limit()?;
+    let entrants = entrants(args)?;
+    let control = Arc::new(Control::default());
+    for signal in [SIGINT, SIGTERM] {
+        // The first one ends the run with what it has; the second one ends us, and the kernel the
+        // servers.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(control.stop_flag()))?;
+        flag::register(signal, Arc::clone(control.stop_flag()))?;
+    }
+    let results = compare(args, &entrants, control)?;
+    if args.test {
+        let failures = failures(&results);
+        failures.iter().for_each(|failure| eprintln!("! {failure}"));
+        println!("compare: {} scenarios ran, {} failures", results.scenarios.len(), failures.len());
+        return Ok(failures.is_empty());
+    }
+    let dir = args.output.clone().unwrap_or_else(default_output);
+    output::write(&results, &dir)?;
+    println!("\nreports in {}", dir.display());
+    Ok(baseline.is_none_or(|then| report_regressions(&results, &then)))
+}
+
+/// The servers that take part, the A/A control last.
+fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
+    let mut entrants = entrant::of_workspace(args.all)?;
+    if args.yardsticks {
+        entrants.extend(entrant::yardsticks()?);
+    }
+    entrants.extend(args.server.iter().cloned());
+    let reference = entrants.iter().find(|entrant| entrant.name == args.reference);
+    let Some(reference) = reference else {
+        let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name.as_str()).collect();
+        let known = names.join(", ");
+        let text = format!("no server {} to refer to; there are {known}", args.reference);
+        return Err(io::Error::other(text));
+    };
+    let name = format!("{} (again)", reference.name);
+    let control = Entrant { name, origin: Origin::Control, ..reference.clone() };
+    entrants.push(control);
+    Ok(entrants)
+}
+
+fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Result<Results> {
+    let (started, usage) = (Instant::now(), Usage::now());
+    let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let mut environment = environment::before(&args.pin);
+    let reference = entrants.iter().position(|entrant| entrant.name == args.reference);
+    let positions = (reference.unwrap_or_default(), entrants.len() - 1);
+    let mut runner = Runner {
+        entrants,
+        layout: &args.pin,
+        effort: Effort::of(args),
+        seed,
+        control,
+        bar: progress_bar(0),
+        rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+    };
+    let plan = plan::plan(args, &runner, positions);
+    if plan.is_empty() {
+        return Err(io::Error::other("nothing matches the filter; --list prints what there is"));
+    }
+    let planned_ms = plan.iter().map(PlannedScenario::planned_ms).sum();
+    runner.bar = progress_bar(planned_ms);
+    println!("seed {seed}, {}, about {} s", environment.layout, planned_ms / 1000);
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for planned in &plan {
+        let scenario = planned.run(&mut runner, positions);
+        if !args.test && !scenario.points.is_empty() {
+            runner.bar.suspend(|| println!("{}", table::scenario(&scenario)));
+        }
+        scenarios.push(scenario);
+        if runner.interrupted() {
+            break;
+        }
+    }
+    runner.bar.finish_and_clear();
+    environment::after(&mut environment, &Usage::now().since(&usage));
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let elapsed_s = started.elapsed().as_secs_f64();
+    Ok(Results {
+        schema: SCHEMA,
+        started_unix_s: since_1970.unwrap_or_default().as_secs().saturating_sub(elapsed_s as u64),
+        elapsed_s,
+        complete: !runner.interrupted(),
+        quick: args.quick || args.test,
+        command: env::args().collect(),
+        seed,
+        environment,
+        servers: entrants.iter().map(|entrant| info(entrant, args)).collect(),
+        scenarios,
+    })
+}
+
+fn info(entrant: &Entrant, args: &Args) -> ServerInfo {
+    ServerInfo {
+        name: entrant.name.clone(),
+        origin: entrant.origin,
+        command: entrant.command.clone(),
+        reference: entrant.name == args.reference,
+        spins: entrant.traits.spins,
+        scans: entrant.traits.scans,
+        concurrency: match entrant.traits.concurrency {
+            Concurrency::Unbounded => None,
+            Concurrency::AtMost(most) => Some(most),
+        },
+    }
+}
+
+/// One line for each case that was tried and failed.
+fn failures(results: &Results) -> Vec<String> {
+    let mut failures = Vec::new();
+    for scenario in &results.scenarios {
+        for point in &scenario.points {
+            for case in &point.cases {
+                if let Outcome::Failed(reason) = &case.outcome {
+                    let place = (&scenario.name, &case.server, &point.label);
+                    failures.push(format!("{}/{}/{}: {reason}", place.0, place.1, place.2));
+                }
+            }
+        }
+    }
+    failures
+}
+
+/// Prints what became worse since `then`; true when nothing did.
+fn report_regressions(now: &Results, then: &Results) -> bool {
+    let (regressions, compared) = baseline::regressions(now, then);
+    println!("\nagainst the baseline: {compared} cases compared, {} worse", regressions.len());
+    for regression in &regressions {
+        println!("! {regression}");
+    }
+    regressions.is_empty()
+}
+
+/// `target/compare` of this workspace, wherever cargo was told to put `target`.
+fn default_output() -> PathBuf {
+    // The benchmark's executable is in target/PROFILE/deps.
+    let executable = env::current_exe().unwrap_or_default();
+    let target = executable.ancestors().nth(3).map(PathBuf::from);
+    target.unwrap_or_else(|| PathBuf::from("target")).join("compare")
+}

@@ -1,4 +1,5 @@
-//! What a comparison found: the model behind `report.json`, the report page and the terminal's tables.
+//! What a comparison found: the model behind `report.json`, the report page and the terminal's
+//! tables.
 //!
 //! ```text
 //! Results ─┬─ Environment
@@ -8,9 +9,9 @@
 //!                         └─ Fit …    the law that a server's cost follows along the axis
 //! ```
 //!
-//! Every number is finite. What was not measured is absent (`null`), and what could not be measured says
-//! why ([`Reading::Unavailable`]); neither is ever written as 0. Times are in nanoseconds where a field's
-//! name ends in `_ns` and in seconds where it ends in `_s`.
+//! Every number is finite. What was not measured is absent (`null`), and what could not be measured
+//! says why ([`Reading::Unavailable`]); neither is ever written as 0. Times are in nanoseconds
+//! where a field's name ends in `_ns` and in seconds where it ends in `_s`.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,19 +30,20 @@ pub struct Results {
     pub started_unix_s: u64,
     /// How long it took, in seconds.
     pub elapsed_s: f64,
-    /// Whether everything that was asked for was finished. False after Ctrl-C: what is here is valid, but
-    /// some scenarios, points or blocks are missing.
+    /// Whether everything that was asked for was finished. False after Ctrl-C: what is here is
+    /// valid, but some scenarios, points or blocks are missing.
     pub complete: bool,
     /// Whether this was a `--quick` or `--test` run, whose intervals are wide.
     pub quick: bool,
     /// The command line, program name first.
     pub command: Vec<String>,
-    /// The seed of every random order and every bootstrap: `--seed` with it repeats the order of the run.
+    /// The seed of every random order and every bootstrap: `--seed` with it repeats the order of
+    /// the run.
     pub seed: u64,
     /// The machine and its state.
     pub environment: Environment,
-    /// Every server that took part, in the order of the tables. The position is the server's identity
-    /// for colours and markers.
+    /// Every server that took part, in the order of the tables. The position is the server's
+    /// identity for colours and markers.
     pub servers: Vec<ServerInfo>,
     /// The scenarios, in the order they were run.
     pub scenarios: Vec<Scenario>,
@@ -64,7 +66,8 @@ pub struct Environment {
     pub somaxconn: Reading<u64>,
     /// Where client and server ran, e.g. "unpinned" or "server on CPU 0, client on CPU 1".
     pub layout: String,
-    /// One-minute load average before the run: more than a few tenths means that something else ran.
+    /// One-minute load average before the run: more than a few tenths means that something else
+    /// ran.
     pub load_before: Reading<f64>,
     /// One-minute load average after the run, which includes the run itself.
     pub load_after: Reading<f64>,
@@ -105,7 +108,8 @@ pub struct ServerInfo {
 pub enum Origin {
     /// This workspace.
     Workspace,
-    /// The reference server a second time, under another name: it shows what difference pure chance makes.
+    /// The reference server a second time, under another name: it shows what difference pure chance
+    /// makes.
     Control,
     /// `--yardsticks`: what a reader would write with an asynchronous runtime.
     Yardstick,
@@ -151,8 +155,8 @@ pub struct Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Interleaving {
-    /// All servers live and connected, all but one stopped (SIGSTOP); short slices in shuffled rounds.
-    /// A block is one round.
+    /// All servers live and connected, all but one stopped (SIGSTOP); short slices in shuffled
+    /// rounds. A block is one round.
     Slices {
         /// Rounds: each server had one slice in each.
         rounds: usize,
@@ -161,7 +165,8 @@ pub enum Interleaving {
         /// The part at a slice's start that does not count, in nanoseconds.
         warm_up_ns: u64,
     },
-    /// Randomised complete blocks: in each, every server ran once, in a fresh process, in shuffled order.
+    /// Randomised complete blocks: in each, every server ran once, in a fresh process, in shuffled
+    /// order.
     Blocks {
         /// Blocks.
         blocks: usize,
@@ -197,8 +202,8 @@ pub enum Metric {
     LatencyP50,
     /// 99th percentile of that time, in nanoseconds; less is better.
     LatencyP99,
-    /// Messages echoed per second of the server's own CPU time; more is better. It stays meaningful when
-    /// the generator is the limit.
+    /// Messages echoed per second of the server's own CPU time; more is better. It stays meaningful
+    /// when the generator is the limit.
     MessagesPerCpuSecond,
     /// CPU time the server used per second, in nanoseconds; less is better.
     CpuPerSecond,
@@ -211,8 +216,9 @@ pub struct Point {
     pub x: f64,
     /// The same as text, e.g. "900 idle" or "4 KiB".
     pub label: String,
-    /// The A/A control here: the reference server against itself. No difference within `low ..= high` of
-    /// 1 is claimed. `None` when the control could not be measured (then nothing is ranked).
+    /// The A/A control here: the reference server against itself. No difference within `low ..=
+    /// high` of 1 is claimed. `None` when the control could not be measured (then nothing is
+    /// ranked).
     pub noise_floor: Option<Estimate>,
     /// One entry for each server of the run, in the order of [`Results::servers`].
     pub cases: Vec<Case>,
@@ -227,15 +233,16 @@ pub struct Case {
     pub load: LoadInfo,
     /// Whether there is anything to read below.
     pub outcome: Outcome,
-    /// The scenario's metric in each block, in the order of the blocks, so that index `i` of two servers
-    /// was measured in the same round; `None` where a block failed or was not finished.
+    /// The scenario's metric in each block, in the order of the blocks, so that index `i` of two
+    /// servers was measured in the same round; `None` where a block failed or was not finished.
     pub blocks: Vec<Option<f64>>,
     /// The median of the scenario's metric over the blocks, with its 95 % interval.
     pub value: Option<Estimate>,
     /// Messages echoed per second, whatever the scenario's metric is: median over the blocks.
     pub messages_per_s: Option<f64>,
     /// Against the reference: first on the scenario's metric, then on
-    /// [`Metric::MessagesPerCpuSecond`] where the server's CPU time is known. Empty for the reference.
+    /// [`Metric::MessagesPerCpuSecond`] where the server's CPU time is known. Empty for the
+    /// reference.
     pub comparisons: Vec<Comparison>,
     /// Latency, all blocks taken together.
     pub latency: Vec<Latency>,
@@ -258,8 +265,8 @@ pub struct LoadInfo {
     pub size_bytes: usize,
     /// Messages under way at once on each connection.
     pub depth: usize,
-    /// Offered messages per second over all connections (open loop); `None`: a closed loop, in which the
-    /// next message waits for the one before.
+    /// Offered messages per second over all connections (open loop); `None`: a closed loop, in
+    /// which the next message waits for the one before.
     pub offered_per_s: Option<f64>,
     /// Whether each message had a new connection.
     pub churn: bool,
@@ -280,7 +287,8 @@ pub enum Outcome {
     /// It was measured, and the figures do not answer the question: e.g. the offered rate was not
     /// achieved, for a reason that is not the server's.
     Invalid(String),
-    /// Open loop: the server could not keep up with the offered rate, so latency has no steady value.
+    /// Open loop: the server could not keep up with the offered rate, so latency has no steady
+    /// value.
     Saturated,
 }
 
@@ -324,7 +332,8 @@ pub enum LatencyKind {
     Response,
     /// From connect(2) to the connection's being usable.
     Connect,
-    /// From the moment the schedule wanted a message sent to its being sent: the generator's own delay.
+    /// From the moment the schedule wanted a message sent to its being sent: the generator's own
+    /// delay.
     Lateness,
 }
 
@@ -350,8 +359,8 @@ pub struct CaseCost {
     pub voluntary_switches_per_message: Reading<f64>,
     /// Times per message that a thread of the server was taken off its processor.
     pub involuntary_switches_per_message: Reading<f64>,
-    /// System calls per message by name, the most frequent first: from a run of its own, untimed, of a
-    /// fixed number of messages.
+    /// System calls per message by name, the most frequent first: from a run of its own, untimed,
+    /// of a fixed number of messages.
     pub syscalls_per_message: Reading<Vec<SyscallRate>>,
     /// Processors the server kept busy on average: 1.0 is one core.
     pub server_cores: Reading<f64>,
@@ -367,7 +376,8 @@ pub struct CaseCost {
     pub rss_bytes: Reading<f64>,
     /// The most resident memory ever, in bytes.
     pub peak_rss_bytes: Reading<f64>,
-    /// Memory of its own that each connection added, in bytes; the kernel's socket buffers are not in it.
+    /// Memory of its own that each connection added, in bytes; the kernel's socket buffers are not
+    /// in it.
     pub bytes_per_connection: Reading<f64>,
     /// Threads at the end of a run.
     pub threads: Reading<f64>,
@@ -397,7 +407,8 @@ pub struct Fit {
     pub slope: f64,
     /// The value at 0.
     pub intercept: f64,
-    /// Share of the variation that the line explains, 0 to 1. Meaningless where the slope is about 0.
+    /// Share of the variation that the line explains, 0 to 1. Meaningless where the slope is about
+    /// 0.
     pub r_squared: f64,
     /// Number of points.
     pub points: usize,
@@ -420,5 +431,20 @@ impl Metric {
             Metric::MessagesPerCpuSecond => "messages per server CPU second",
             Metric::CpuPerSecond => "server CPU per second (ns)",
         }
+    }
+}
+
+impl Latency {
+    /// The latency at a quantile of the curve, if it is one of its points.
+    pub fn at(&self, quantile: f64) -> Option<u64> {
+        self.percentiles.iter().find(|point| point.quantile == quantile).map(|point| point.ns)
+    }
+}
+
+impl CaseCost {
+    /// System calls per message, all names together.
+    pub fn syscalls_total(&self) -> Option<f64> {
+        let rates = self.syscalls_per_message.value()?;
+        Some(rates.iter().map(|rate| rate.per_message).sum())
     }
 }

@@ -61,7 +61,8 @@ impl Need {
             ),
             Need::Contract => (
                 subject.keeps_contract(),
-                "needs the command line of the contract (--max-connections, --drain, ...)".to_owned(),
+                "needs the command line of the contract (--max-connections, --drain, ...)"
+                    .to_owned(),
             ),
             Need::Clients(count) => (
                 traits.concurrency.allows(count),
@@ -76,10 +77,9 @@ impl Need {
                 "can serve a descriptor of any number".to_owned(),
             ),
             Need::Sleeps => (!traits.spins, "spins, and says so".to_owned()),
-            Need::ScansNothing => (
-                !traits.scans,
-                "asks about every client for each message, and says so".to_owned(),
-            ),
+            Need::ScansNothing => {
+                (!traits.scans, "asks about every client for each message, and says so".to_owned())
+            }
             Need::Descriptors(count) => (
                 descriptors_allowed() >= count + DESCRIPTOR_RESERVE,
                 format!(

@@ -80,7 +80,8 @@ impl Client {
     pub fn send(&mut self, count: u64) -> Verdict {
         let (until, deadline) = (self.sent + count, self.deadline());
         while self.sent < until {
-            if self.write_some(until - self.sent)? == 0 && !self.wait(PollFlags::POLLOUT, deadline) {
+            if self.write_some(until - self.sent)? == 0 && !self.wait(PollFlags::POLLOUT, deadline)
+            {
                 let missing = until - self.sent;
                 return fails(
                     format_args!("the server takes {count} bytes within {:?}", self.patience),
@@ -101,7 +102,8 @@ impl Client {
         let (until, deadline) = (self.received + count, self.deadline());
         let mut buffer = vec![0; Pattern::longest()];
         while self.received < until {
-            let wanted = buffer.len().min(usize::try_from(until - self.received).unwrap_or(usize::MAX));
+            let wanted =
+                buffer.len().min(usize::try_from(until - self.received).unwrap_or(usize::MAX));
             self.read_or_wait(&mut buffer[..wanted], until, deadline)?;
         }
         Ok(())
@@ -114,7 +116,11 @@ impl Client {
     }
 
     /// The same, in pieces: `sizes` says how many bytes to write at most and how many to read at most.
-    pub fn exchange_in(&mut self, count: u64, mut sizes: impl FnMut() -> (usize, usize)) -> Verdict {
+    pub fn exchange_in(
+        &mut self,
+        count: u64,
+        mut sizes: impl FnMut() -> (usize, usize),
+    ) -> Verdict {
         let (until, deadline) = (self.sent + count, self.deadline());
         let mut buffer = vec![0; Pattern::longest()];
         while self.received < until {
@@ -165,7 +171,9 @@ impl Client {
         let mut unsent = bytes;
         while !unsent.is_empty() {
             match self.write_bytes(unsent)? {
-                0 if !self.wait(PollFlags::POLLOUT, deadline) => return self.too_slow(self.sent + 1),
+                0 if !self.wait(PollFlags::POLLOUT, deadline) => {
+                    return self.too_slow(self.sent + 1);
+                }
                 taken => unsent = &unsent[taken..],
             }
         }

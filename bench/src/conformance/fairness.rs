@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Need, Verdict, fails};
 use super::client::Client;
 use super::observe;
-use super::stage::{Server, Stage};
+use super::stage::{SILENCE, Server, Stage};
 
 /// The longest that a client may wait for its answer while others misbehave. Some thousand times what
 /// it takes undisturbed: this tells stalled from served, not fast from slow.
@@ -109,7 +109,10 @@ fn expect_sane_latency(client: &mut Client) -> Verdict {
         client.exchange(100)?;
         let took = start.elapsed();
         if took > SANE {
-            return fails(format_args!("an answer within {SANE:?}"), format_args!("one after {took:?}"));
+            return fails(
+                format_args!("an answer within {SANE:?}"),
+                format_args!("one after {took:?}"),
+            );
         }
     }
     Ok(())
@@ -185,7 +188,8 @@ fn a_flooding_client_starves_nobody(stage: &Stage) -> Verdict {
         let flooding = scope.spawn(|| flood.flood(&stop));
         let verdict = expect_sane_latency(&mut other);
         stop.store(true, Ordering::Relaxed);
-        let flooded = flooding.join().unwrap_or_else(|_| fails("a client", "a thread that panicked"));
+        let flooded =
+            flooding.join().unwrap_or_else(|_| fails("a client", "a thread that panicked"));
         verdict.and(flooded)
     })
 }
@@ -193,6 +197,7 @@ fn a_flooding_client_starves_nobody(stage: &Stage) -> Verdict {
 fn idle_clients_are_kept_and_served(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut idle = server.served_many(300)?;
+    thread::sleep(SILENCE);
     expect_sane_latency(&mut server.served()?)?;
     idle.iter_mut().try_for_each(|client| client.exchange(10))?;
     expect_sane_latency(&mut server.served()?)
@@ -207,7 +212,9 @@ fn idle_clients_do_not_slow_an_active_one(stage: &Stage) -> Verdict {
     let in_company = cost(&server, &mut active)?;
     if in_company > alone * IDLE_CLIENTS_MAY_COST {
         return fails(
-            format_args!("messages that cost {alone:?} of CPU cost about the same among 500 idle clients"),
+            format_args!(
+                "messages that cost {alone:?} of CPU cost about the same among 500 idle clients"
+            ),
             format_args!("they cost {in_company:?}"),
         );
     }

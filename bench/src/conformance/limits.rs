@@ -71,10 +71,7 @@ pub(super) const CASES: &[Case] = &[
         says: "as many clients as the model can serve are served, more wait: never a panic",
         mistake: "a descriptor past 1023 is put into an fd_set, which select(2) has no room for",
         hint: "do not accept what cannot be watched: FD_SETSIZE limits the number of the descriptor",
-        needs: &[
-            Need::Clients(PAST_FD_SETSIZE),
-            Need::Descriptors(PAST_FD_SETSIZE as u64),
-        ],
+        needs: &[Need::Clients(PAST_FD_SETSIZE), Need::Descriptors(PAST_FD_SETSIZE as u64)],
         run: clients_past_fd_setsize,
     },
     Case {
@@ -147,20 +144,24 @@ fn start_with_few_descriptors<'a>(stage: &'a Stage) -> Verdict<Server<'a>> {
     })
 }
 
+/// More clients than it has descriptors for, and nobody else served meanwhile.
+fn exhaust(server: &Server) -> Verdict<Vec<Client>> {
+    let crowd = crowd(server, MANY_CLIENTS)?;
+    server.wait_until_settled()?;
+    Ok(crowd)
+}
+
 fn out_of_descriptors_it_lives_and_recovers(stage: &Stage) -> Verdict {
     let server = start_with_few_descriptors(stage)?;
     let mut first = server.served()?;
-    for _ in 0..2 {
-        let crowd = crowd(&server, MANY_CLIENTS)?;
-        first.exchange(100)?;
-        drop(crowd);
-    }
-    // Every second one of those that wait gets the place of one that leaves.
-    let mut crowd = crowd(&server, MANY_CLIENTS)?;
+    drop(exhaust(&server)?);
+    first.exchange(100)?;
+    // Those that wait get the places of those that leave.
+    let mut early = exhaust(&server)?;
     first.exchange(100)?;
     drop(first);
-    let mut late = crowd.split_off(MANY_CLIENTS / 2);
-    drop(crowd);
+    let mut late = early.split_off(MANY_CLIENTS / 2);
+    drop(early);
     if stage.subject().at_most(MANY_CLIENTS) == MANY_CLIENTS {
         late.iter_mut().try_for_each(|client| client.exchange(100))?;
     }
@@ -171,9 +172,10 @@ fn out_of_descriptors_it_lives_and_recovers(stage: &Stage) -> Verdict {
 fn no_spin_when_out_of_descriptors(stage: &Stage) -> Verdict {
     let server = start_with_few_descriptors(stage)?;
     let mut first = server.served()?;
-    let crowd = crowd(&server, MANY_CLIENTS)?;
+    let crowd = exhaust(&server)?;
     first.exchange(100)?;
     expect_no_spin(&server)?;
+    first.exchange(100)?;
     drop(crowd);
     Ok(())
 }

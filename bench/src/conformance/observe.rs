@@ -2,8 +2,11 @@
 //!
 //! Read from /proc (proc(5)), so Linux only; cases that need it say so.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -16,7 +19,7 @@ pub struct Holds {
     pub descriptors: usize,
     /// Threads, one for each process at least.
     pub threads: usize,
-    /// Processes, those included that have ended and were not waited for.
+    /// Processes, its children included that have ended and that it did not wait for.
     pub processes: usize,
     /// Memory that is the processes' own (RssAnon), in bytes.
     pub memory: u64,
@@ -26,7 +29,7 @@ pub struct Holds {
 ///
 /// # Errors
 ///
-/// When `pid` has ended and was waited for. A descendant that ends meanwhile is passed over.
+/// When `pid` has ended. A descendant that ends meanwhile is passed over.
 pub(super) fn holds(pid: Pid) -> io::Result<Holds> {
     let mut sum = Holds::default();
     for process in tree(pid)? {
@@ -57,17 +60,20 @@ fn of_process(pid: Pid) -> io::Result<Holds> {
 
 /// `pid` and all its descendants.
 fn tree(pid: Pid) -> io::Result<Vec<Pid>> {
-    let mut parents = Vec::new();
+    let (mut parents, mut is_alive) = (Vec::new(), false);
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(Ok(process)) = name.to_str().map(str::parse) else { continue };
         // It may have ended since.
         let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { continue };
-        if let Some(parent) = stat_fields(&stat).nth(1).and_then(|field| field.parse().ok()) {
+        let mut fields = stat_fields(&stat);
+        let is_zombie = fields.next() == Some("Z");
+        is_alive |= process == pid.as_raw() && !is_zombie;
+        if let Some(parent) = fields.next().and_then(|field| field.parse().ok()) {
             parents.push((Pid::from_raw(process), Pid::from_raw(parent)));
         }
     }
-    if !parents.iter().any(|&(process, _)| process == pid) {
+    if !is_alive {
         return Err(io::Error::new(ErrorKind::NotFound, "the server has ended"));
     }
     let mut tree = vec![pid];
@@ -94,6 +100,56 @@ pub(super) fn cpu_time(pid: Pid) -> io::Result<Duration> {
         }
     }
     Ok(sum)
+}
+
+/// What a thread has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ran {
+    /// Time that it ran.
+    pub(super) on_cpu: Duration,
+    /// Time that it waited for a CPU though it had something to do.
+    pub(super) waiting: Duration,
+}
+
+/// What each living thread of `pid` and its descendants has done so far: schedstat of proc(5).
+///
+/// # Errors
+///
+/// When it has ended.
+pub(super) fn threads_ran(pid: Pid) -> io::Result<HashMap<OsString, Ran>> {
+    let mut threads = HashMap::new();
+    for_each_thread(pid, |thread, path| {
+        let schedstat = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        let mut fields = schedstat.split_ascii_whitespace().map(str::parse);
+        let mut time = || Duration::from_nanos(fields.next().and_then(Result::ok).unwrap_or(0));
+        threads.insert(thread, Ran { on_cpu: time(), waiting: time() });
+    })?;
+    Ok(threads)
+}
+
+/// Whether no thread of it runs or could run.
+///
+/// # Errors
+///
+/// When it has ended.
+pub(super) fn is_asleep(pid: Pid) -> io::Result<bool> {
+    let mut asleep = true;
+    for_each_thread(pid, |_, path| {
+        let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+        asleep &= stat_fields(&stat).next() != Some("R");
+    })?;
+    Ok(asleep)
+}
+
+fn for_each_thread(pid: Pid, mut look: impl FnMut(OsString, &Path)) -> io::Result<()> {
+    for process in tree(pid)? {
+        // A descendant may have ended since.
+        let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
+        for task in tasks.flatten() {
+            look(task.file_name(), &task.path());
+        }
+    }
+    Ok(())
 }
 
 /// Whether SIGSTOP has stopped it.

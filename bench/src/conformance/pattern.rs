@@ -53,6 +53,9 @@ impl Pattern {
     /// What is wrong with `received`, at most a period of bytes that should be those from `offset` on.
     pub fn complaint(&self, offset: u64, received: &[u8]) -> Option<String> {
         let expected = self.at(offset, received.len());
+        if expected == received {
+            return None;
+        }
         let wrong = expected.iter().zip(received).position(|(a, b)| a != b)?;
         let place = offset + wrong as u64;
         let cause = match self.place_of(&received[wrong..], place) {
@@ -61,7 +64,10 @@ impl Pattern {
                 format!("what belongs {ahead} bytes further on: bytes were lost or changed places")
             }
             Some(behind) => {
-                format!("what belongs {} bytes before: bytes were repeated or changed places", -behind)
+                format!(
+                    "what belongs {} bytes before: bytes were repeated or changed places",
+                    -behind
+                )
             }
         };
         Some(format!("byte {place} of the stream is {cause}"))
@@ -89,7 +95,10 @@ mod tests {
         let good = pattern.at(100_000, 1000).to_vec();
         assert_eq!(pattern.complaint(100_000, &good), None);
         let lost = pattern.complaint(100_000, &good[5..]).unwrap();
-        assert!(lost.contains("byte 100000 of the stream is what belongs 5 bytes further on"), "{lost}");
+        assert!(
+            lost.contains("byte 100000 of the stream is what belongs 5 bytes further on"),
+            "{lost}"
+        );
         let repeated = pattern.complaint(100_200, &good).unwrap();
         assert!(repeated.contains("200 bytes before"), "{repeated}");
         let mut changed = good;

@@ -41,22 +41,16 @@ pub struct CaseReport {
     /// How long it took, in seconds.
     pub seconds: f64,
     /// Why it is not applicable, if so.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// If it failed: what a server that keeps the contract does.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     /// If it failed: what this one did.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
     /// If it failed: what became of the server.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// If it failed: the usual mistake.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub likely: Option<&'static str>,
     /// If it failed: where to look.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<&'static str>,
 }
 

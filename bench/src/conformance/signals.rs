@@ -10,10 +10,9 @@ use super::stage::{SILENCE, Server, Stage};
 
 /// Signals whose default is to be ignored (signal(7)). A system call that sleeps may all the same be
 /// interrupted, by a handler or by SIGCONT.
-const HARMLESS: [Signal; 4] =
-    [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCONT];
+const HARMLESS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCONT];
 
-/// A drain so long that no case outlasts it: what ends before has not waited for it.
+/// A drain so long that no case outlasts it: what ends before that has not waited for its end.
 const LONG_DRAIN: &[&str] = &["--drain", "1h"];
 
 pub(super) const CASES: &[Case] = &[
@@ -123,9 +122,10 @@ fn a_storm_of_harmless_signals(stage: &Stage) -> Verdict {
 }
 
 /// The server is stopped while the clients send, so that at the time of the signal everything has
-/// arrived and nothing has been read.
+/// arrived and nothing has been read. Some work for each read makes sure that a server which does not
+/// wait for the answers has left before they are sent.
 fn echoes_what_has_arrived(stage: &Stage, signal: Signal) -> Verdict {
-    let server = stage.start_with(LONG_DRAIN)?;
+    let server = stage.start_with(&["--drain", "1h", "--work", "20ms"])?;
     let mut clients = server.served_many(stage.subject().at_most(3))?;
     server.freeze()?;
     for (client, count) in clients.iter_mut().zip([20_000, 1, 5_000]) {

@@ -1,6 +1,7 @@
 //! Where a case meets its servers: started as it asks, watched, and gone with it.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -12,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use super::case::{Trouble, Verdict, fails};
 use super::client::Client;
-use super::observe::{self, Holds};
+use super::observe::{self, Holds, Ran};
 use super::subject::{Access, Address, Subject};
 use crate::process::{self, Ended, Process};
 
@@ -23,8 +24,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// a wrong answer comes within a millisecond.
 pub(super) const SILENCE: Duration = Duration::from_millis(100);
 
-/// How long nothing must move before clients that do not read count as stuck.
-const STUCK_AFTER: Duration = Duration::from_millis(50);
+/// A server that is asleep has done what it will do if nothing has changed for so long.
+const DONE_IF_ASLEEP: Duration = Duration::from_millis(50);
+
+/// A server that may be waiting for a CPU has done what it will do if nothing has changed for so long.
+const DONE_FOR_CERTAIN: Duration = Duration::from_millis(500);
 
 /// The most that the kernels of both sides may hold of one connection that nobody reads, in bytes: the
 /// largest tcp_wmem and tcp_rmem (tcp(7)) that a server is likely to have, with room to spare.
@@ -217,6 +221,8 @@ impl<'a> Server<'a> {
     /// that it cannot get rid of. Fails when it takes them all the same.
     pub fn stuck(&self, count: usize) -> Verdict<Vec<Client>> {
         let mut clients = self.served_many(count)?;
+        // One alone finds out whether there is a bound, before many take the machine's memory.
+        self.get_stuck(&mut clients[..count.min(1)])?;
         self.get_stuck(&mut clients)?;
         Ok(clients)
     }
@@ -224,7 +230,7 @@ impl<'a> Server<'a> {
     /// Has clients send until the server takes no more.
     pub fn get_stuck(&self, clients: &mut [Client]) -> Verdict {
         let mut moved = Instant::now();
-        while moved.elapsed() < STUCK_AFTER {
+        while !self.is_done(moved) {
             for client in &mut *clients {
                 if client.send_what_fits(KERNEL_HOLDS)? > 0 {
                     moved = Instant::now();
@@ -281,6 +287,31 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Waits until it has done what it will do about the clients at its door: until the number of its
+    /// descriptors stays as it is.
+    pub fn wait_until_settled(&self) -> Verdict {
+        let pid = self.process()?.pid();
+        let (mut descriptors, mut since) = (0, Instant::now());
+        self.wait_until("its descriptors stay as they are", || {
+            let now = observe::holds(pid)?.descriptors;
+            if now != descriptors {
+                (descriptors, since) = (now, Instant::now());
+            }
+            Ok(self.is_done(since))
+        })
+    }
+
+    /// Whether it will do nothing more about what was last seen to change at `since`. A server that is
+    /// not asleep may only be waiting for a CPU, or may spin.
+    fn is_done(&self, since: Instant) -> bool {
+        let quiet = since.elapsed();
+        let asleep = || match &self.process {
+            Some(process) if !self.stage.subject.traits.spins => observe::is_asleep(process.pid()),
+            _ => Ok(true),
+        };
+        quiet >= DONE_FOR_CERTAIN || quiet >= DONE_IF_ASLEEP && asleep().unwrap_or(true)
+    }
+
     /// Expects it to hold, soon, no more descriptors, threads and processes than `before`.
     pub fn expect_holds_no_more_than(&self, before: Option<Holds>) -> Verdict {
         let (Some(before), Some(process)) = (before, &self.process) else { return Ok(()) };
@@ -298,13 +329,22 @@ impl<'a> Server<'a> {
         settled.or_else(|_| fails(format_args!("{}, as before", words(before)), words(now)))
     }
 
-    /// The share of one CPU that it uses during `duration`.
+    /// The share of a CPU that it uses during `duration` of the time in which it could have one: a busy
+    /// machine hides no spinning thread.
     pub fn cpu_share(&self, duration: Duration) -> Verdict<f64> {
         let pid = self.process()?.pid();
-        let (before, start) = (observe::cpu_time(pid)?, Instant::now());
+        let (before, start) = (observe::threads_ran(pid)?, Instant::now());
         thread::sleep(duration);
-        let used = observe::cpu_time(pid)?.saturating_sub(before);
-        Ok(used.as_secs_f64() / start.elapsed().as_secs_f64())
+        let after = observe::threads_ran(pid)?;
+        let elapsed = start.elapsed();
+        let share = |(thread, ran): (&OsString, &Ran)| {
+            let before = before.get(thread).copied().unwrap_or_default();
+            let on_cpu = ran.on_cpu.saturating_sub(before.on_cpu);
+            let waiting = ran.waiting.saturating_sub(before.waiting);
+            let could_run = elapsed.saturating_sub(waiting).max(on_cpu);
+            on_cpu.as_secs_f64() / could_run.as_secs_f64().max(f64::MIN_POSITIVE)
+        };
+        Ok(after.iter().map(share).sum())
     }
 
     /// Waits for it to end, which it should.

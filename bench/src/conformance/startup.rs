@@ -166,6 +166,8 @@ fn totals_at_exit(stage: &Stage) -> Verdict {
     let mut reset = server.connect()?;
     reset.exchange(200)?;
     reset.reset();
+    // Else the stop may come before the server has noticed.
+    server.wait_until_settled()?;
     let mut open = server.connect()?;
     open.exchange(34)?;
     server.signal(Signal::SIGTERM)?;

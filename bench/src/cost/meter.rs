@@ -20,14 +20,14 @@ pub struct Meter {
     before: Reading<Snapshot>,
 }
 
-/// What a process and its descendants cost from a [`Meter`]'s start to its stop, and what they held when
-/// it stopped.
+/// What a process and its descendants cost from a [`Meter`]'s start to its stop, and what they held
+/// when it stopped.
 #[derive(Clone, Debug)]
 pub struct Cost {
     /// Wall-clock time.
     pub elapsed: Duration,
-    /// CPU time, user and system together, threads that have ended included. Exact to the nanosecond
-    /// for what is alive at the stop, and to 10 ms for children that ended.
+    /// CPU time, user and system together, threads that have ended included. Exact to the
+    /// nanosecond for what is alive at the stop, and to 10 ms for children that ended.
     pub cpu: Reading<Duration>,
     /// The part of it in user mode: `cpu` divided by the ratio of the ticks of proc(5).
     pub user: Reading<Duration>,
@@ -41,9 +41,9 @@ pub struct Cost {
     pub rss: Reading<u64>,
     /// The most resident memory that each process ever had, summed, in bytes.
     pub peak_rss: Reading<u64>,
-    /// Growth of the memory of its own from start to stop, in bytes: stacks and heap, resident, a page
-    /// that several processes share counted once (Pss_Anon, proc_pid_smaps(5)). It can be negative.
-    /// The kernel's socket buffers and thread stacks are not in it.
+    /// Growth of the memory of its own from start to stop, in bytes: stacks and heap, resident, a
+    /// page that several processes share counted once (Pss_Anon, proc_pid_smaps(5)). It can be
+    /// negative. The kernel's socket buffers and thread stacks are not in it.
     pub growth: Reading<i64>,
     /// Threads at the stop.
     pub threads: Reading<u64>,
@@ -66,7 +66,8 @@ struct Snapshot {
 }
 
 impl Meter {
-    /// Begins to measure `root`. It never fails: what cannot be read will be unavailable in the [`Cost`].
+    /// Begins to measure `root`. It never fails: what cannot be read will be unavailable in the
+    /// [`Cost`].
     pub fn start(root: Pid) -> Meter {
         let before = Reading::from(Snapshot::take(root));
         Meter { root, started: Instant::now(), before }

@@ -3,23 +3,26 @@
 //!
 //! | item | what it is |
 //! | --- | --- |
-//! | [`Meter`] → [`Cost`] | CPU time, context switches, memory, threads of a process tree over a while |
+//! | [`Meter`] → [`Cost`] | CPU time, context switches, memory, threads of a process tree |
+//! | [`CpuClock`] | only the CPU time of a process tree, cheap enough to read often |
 //! | [`Usage`] | the same of this process, the client, as far as it matters; and of the machine |
 //! | [`syscalls::Tracer`] | system calls by name, counted by ptrace(2); it ruins every timing |
 //! | [`Reading`] | a measured value, or the reason why there is none |
 //!
 //! Linux only: most of it is read from proc(5).
 //!
-//! On loopback the processing of a received packet is charged to whoever sent it, as softirq work within
-//! its send(2). So a server's CPU time holds a part of its client's work and the other way round; look at
-//! both, and at the machine's, before blaming one.
+//! On loopback the processing of a received packet is charged to whoever sent it, as softirq work
+//! within its send(2). So a server's CPU time holds a part of its client's work and the other way
+//! round; look at both, and at the machine's, before blaming one.
 
+mod clock;
 mod meter;
 mod reading;
 pub mod syscalls;
 mod tree;
 mod usage;
 
+pub use clock::CpuClock;
 pub use meter::{Cost, Meter};
 pub use reading::Reading;
 pub use usage::Usage;

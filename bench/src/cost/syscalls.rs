@@ -1,7 +1,7 @@
 //! System calls by name, counted by ptrace(2).
 //!
-//! Every call stops the server twice and wakes the tracer, so nothing may be timed meanwhile; but the
-//! count is exact, needs no root, and says *why* one model costs more than another.
+//! Every call stops the server twice and wakes the tracer, so nothing may be timed meanwhile; but
+//! the count is exact, needs no root, and says *why* one model costs more than another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,10 +23,11 @@ use super::tree;
 /// Calls by name since the tracer was attached or last reset.
 pub type Counts = BTreeMap<String, u64>;
 
-/// Counts the system calls of a process, its threads and its children, those that come later included.
+/// Counts the system calls of a process, its threads and its children, those that come later
+/// included.
 ///
-/// Attach it once the server is warm, so that only the steady state is counted. Dropping it detaches it;
-/// the server runs on.
+/// Attach it once the server is warm, so that only the steady state is counted. Dropping it
+/// detaches it; the server runs on.
 #[derive(Debug)]
 pub struct Tracer {
     root: Pid,
@@ -41,18 +42,20 @@ struct Shared {
 }
 
 impl Tracer {
-    /// Attaches to every thread of `root` and its descendants, and begins to count. Each of them has
-    /// been interrupted once when this returns: a server that waits has seen an EINTR and waits again.
+    /// Attaches to every thread of `root` and its descendants, and begins to count. Each of them
+    /// has been interrupted once when this returns: a server that waits has seen an EINTR and waits
+    /// again.
     ///
     /// # Errors
     ///
-    /// When the process is gone, or tracing is forbidden (EPERM: it is traced already, another user's,
-    /// or no descendant of this process under Yama's restriction; ENOSYS: a sandbox).
+    /// When the process is gone, or tracing is forbidden (EPERM: it is traced already, another
+    /// user's, or no descendant of this process under Yama's restriction; ENOSYS: a sandbox).
     pub fn attach(root: Pid) -> io::Result<Tracer> {
         let shared = Arc::new(Shared::default());
         let (ready, attached) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&shared);
-        // All requests must come from the thread that attached, and that thread must be free to wait.
+        // All requests must come from the thread that attached, and that thread must be free to
+        // wait.
         let thread = thread::spawn(move || match seize_all(root) {
             Ok(tasks) => count_calls(root, tasks, &theirs, &ready),
             Err(errno) => drop(ready.send(Err(errno))),
@@ -79,8 +82,9 @@ impl Tracer {
 impl Drop for Tracer {
     fn drop(&mut self) {
         self.shared.finish.store(true, Ordering::Relaxed);
-        // The tracer sleeps until something happens to a tracee. SIGCONT is reported to it, and does
-        // nothing to a process that runs. If there is none any more, the tracer has left already.
+        // The tracer sleeps until something happens to a tracee. SIGCONT is reported to it, and
+        // does nothing to a process that runs. If there is none any more, the tracer has left
+        // already.
         let _ = kill(self.root, Signal::SIGCONT);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -94,7 +98,8 @@ impl Shared {
     }
 }
 
-/// Attaches to all threads without stopping them (PTRACE_SEIZE), then stops each for the first time.
+/// Attaches to all threads without stopping them (PTRACE_SEIZE), then stops each for the first
+/// time.
 fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
     let options = Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACECLONE
@@ -132,8 +137,8 @@ fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
     Ok(seized)
 }
 
-/// Lets the tracees run from stop to stop until there is none left. `ready` is told once every one of
-/// `unseen` has had its first stop, from which on its calls are reported.
+/// Lets the tracees run from stop to stop until there is none left. `ready` is told once every one
+/// of `unseen` has had its first stop, from which on its calls are reported.
 fn count_calls(
     root: Pid,
     mut unseen: BTreeSet<Pid>,
@@ -184,8 +189,9 @@ fn count_calls(
     }
 }
 
-/// What happened to a tracee, once something has. ECHILD when there is none left, and when `root` has
-/// ended: its exit status is for whoever started it, and would be lost if it were collected here.
+/// What happened to a tracee, once something has. ECHILD when there is none left, and when `root`
+/// has ended: its exit status is for whoever started it, and would be lost if it were collected
+/// here.
 fn next_status(root: Pid) -> Result<WaitStatus, Errno> {
     // __WNOTHREAD: other children of this process, and their ends, are other threads' business.
     let ours = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -251,7 +257,8 @@ mod tests {
         exchange(&mut to, &mut from, 3);
         drop(to);
         assert!(dd.wait().unwrap().success());
-        // The read after the last byte may have been entered before the reset, or not yet at the end.
+        // The read after the last byte may have been entered before the reset, or not yet at the
+        // end.
         assert!((99..=101).contains(&counts["read"]), "{counts:?}");
         assert!((99..=101).contains(&counts["write"]), "{counts:?}");
         assert_eq!(counts.len(), 2, "{counts:?}");

@@ -158,8 +158,8 @@ impl Churn {
     }
 
     fn expire(&mut self) {
-        self.recorder.publish();
         let now = self.recorder.now();
+        self.recorder.publish(now);
         if now < self.next_tick {
             return;
         }

@@ -15,6 +15,7 @@ pub(super) fn run(engine: &mut Engine, slice: &Slice) -> io::Result<()> {
         Until::Elapsed(_) => u64::MAX,
         Until::Messages(count) => count,
     };
+    engine.look_around()?;
     for index in 0..engine.count() {
         let messages = spend(&mut budget, engine.depth);
         let stamp = Stamp::at(engine.look());

@@ -233,8 +233,8 @@ impl Engine {
     /// What a turn of a loop ends with: the watcher is told, and every [`TICK`] the timeouts are
     /// looked after. Returns the time as of the last event.
     pub(super) fn tick(&mut self) -> u64 {
-        self.recorder.publish();
         let now = self.now;
+        self.recorder.publish(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK.as_nanos() as u64;
             self.expire(now);
@@ -254,20 +254,24 @@ impl Engine {
         }
     }
 
-    /// Waits until everything that is on its way is back; those of which it is not in time fail.
-    /// Then looks once whether something came that should not have.
+    /// Takes in what has come while nothing was on its way: there should be nothing.
+    pub(super) fn look_around(&mut self) -> io::Result<()> {
+        for event in 0..self.wait(EpollTimeout::ZERO)? {
+            self.take_in(event);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that is on its way is back; connections on which it is not in time
+    /// fail.
     pub(super) fn drain(&mut self) -> io::Result<()> {
-        loop {
-            let done = self.outstanding == 0;
-            let patience = if done { EpollTimeout::ZERO } else { self.patience(u64::MAX) };
-            for event in 0..self.wait(patience)? {
+        while self.outstanding > 0 {
+            for event in 0..self.wait(self.patience(u64::MAX))? {
                 self.take_in(event);
             }
             self.tick();
-            if done {
-                return Ok(());
-            }
         }
+        self.look_around()
     }
 
     /// Ends every connection with a last message and a shutdown of the sending half, and expects

@@ -28,7 +28,10 @@
 //! | `churn` | a new connection for each message |
 //! | `idle`, `slow` | clients that are silent, and clients that do not read |
 //! | `address`, `dialer` | where the server is, and how to open many connections to it |
-//! | `recorder`, `outcome`, `usage` | histograms, counts and faults, and what the generator cost |
+//! | `recorder`, `series` | histograms, of a run and of its intervals |
+//! | `outcome`, `usage` | counts and faults, and what the generator cost |
+//! | `find_max` | the highest rate at which a promise about response time is kept |
+//! | [`report`] | all of it as text, JSON, CSV, percentile text and HdrHistogram log |
 //! | `limits`, `probe` | what this machine and the server can do, looked at before the start |
 //!
 //! Client and server should be separate processes: one for both shares what is to be told apart.
@@ -40,6 +43,7 @@ mod connection;
 mod content;
 mod dialer;
 mod engine;
+mod find_max;
 mod idle;
 pub mod limits;
 mod open;
@@ -49,16 +53,19 @@ mod plan;
 mod probe;
 mod recorder;
 pub mod report;
+mod series;
 mod session;
 mod slow;
 mod usage;
 
 pub use address::Address;
 pub use content::Content;
+pub use find_max::{Objective, Step, find_max};
 pub use open::{Arrivals, Rate};
-pub use outcome::{Fault, Faults, Sample};
+pub use outcome::{Fault, Faults, RATE_TOLERANCE, Sample};
 pub use plan::{Control, Plan, Slice, Until};
 pub use probe::probe;
 pub use recorder::Latency;
+pub use series::Interval;
 pub use session::Session;
-pub use usage::{ClientCpu, SATURATED};
+pub use usage::{ClientCpu, SATURATED, STARVED};

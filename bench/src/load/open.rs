@@ -80,13 +80,14 @@ pub(super) fn run(
         schedule.budget = count;
     }
     let mut timer = Timer::new(engine)?;
+    engine.look_around()?;
     let mut now = engine.tick();
     while !engine.recorder.is_over(now) && !engine.is_dead() && schedule.budget > 0 {
         schedule.send_due(engine);
         let patience = match schedule.next_due() {
             Some(due) if rate.spin || due < engine.now() + TOO_SHORT => EpollTimeout::ZERO,
             Some(due) => {
-                timer.arm(due, engine.now())?;
+                timer.arm(due, engine.look())?;
                 engine.patience(engine.recorder.window_end())
             }
             None if rate.spin => EpollTimeout::ZERO,
@@ -100,7 +101,7 @@ pub(super) fn run(
         }
         now = engine.tick();
     }
-    engine.recorder.unsent(schedule.unsent(engine.recorder.window_end().min(now)));
+    engine.recorder.unsent(schedule.unsent(engine.recorder.window(), now));
     engine.drain()
 }
 
@@ -184,9 +185,14 @@ impl Schedule {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Messages that were due by `end` and not sent; for random arrivals the number to be expected.
-    fn unsent(&self, end: u64) -> u64 {
-        let overdue = self.next.iter().map(|next| end as f64 - next).filter(|late| *late > 0.0);
+    /// Messages that were due in the window by `now` and not sent; for random arrivals the number
+    /// to be expected.
+    fn unsent(&self, (from, to): (u64, u64), now: u64) -> u64 {
+        if self.budget == 0 {
+            return 0;
+        }
+        let (from, to) = (from as f64, to.min(now) as f64);
+        let overdue = self.next.iter().map(|next| to - next.max(from)).filter(|late| *late > 0.0);
         overdue.map(|late| (late / self.period) as u64 + 1).sum()
     }
 }

@@ -146,16 +146,30 @@ pub struct Sample {
     pub faults: Faults,
     /// CPU time of the threads that drove the load, from the first send to the end of the drain.
     pub cpu: ClientCpu,
-    /// Open loop: messages that were due in the measured time and never sent, because every one
-    /// before them on their connection had to come back first. In a closed loop nothing is ever
+    /// Open loop: messages that were due in the measured time. In a closed loop nothing is ever
     /// due: 0.
+    pub due: u64,
+    /// Those of them that were never sent, because every one before them on their connection had to
+    /// come back first; for random arrivals the number to be expected.
     pub unsent: u64,
 }
+
+/// Largest deviation of what came back from what was due at which an open loop is still valid.
+pub const RATE_TOLERANCE: f64 = 0.01;
+/// Messages that may be on their way at one end of the measured time and not at the other: a
+/// deviation that is no larger means nothing.
+const EDGE: f64 = 10.0;
 
 impl Sample {
     /// Messages per second, all connections together.
     pub fn rate(&self) -> f64 {
         per_second(self.messages, self.elapsed)
+    }
+
+    /// Open loop: whether as many messages came back as were due, within [`RATE_TOLERANCE`].
+    pub fn kept_up(&self) -> bool {
+        let due = self.due as f64;
+        (self.messages as f64 - due).abs() <= (due * RATE_TOLERANCE).max(EDGE)
     }
 }
 
@@ -167,6 +181,7 @@ impl AddAssign for Sample {
         self.elapsed = self.elapsed.max(other.elapsed);
         self.faults += other.faults;
         self.cpu += other.cpu;
+        self.due += other.due;
         self.unsent += other.unsent;
     }
 }

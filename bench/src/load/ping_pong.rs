@@ -57,6 +57,7 @@ impl PingPong {
             Until::Elapsed(_) => u64::MAX,
             Until::Messages(count) => count,
         };
+        self.look_around();
         let mut now = self.recorder.now();
         while left > 0 && !self.recorder.is_over(now) && self.connection.is_some() {
             match self.exchange() {
@@ -65,7 +66,7 @@ impl PingPong {
             }
             left -= 1;
         }
-        self.look_for_surplus();
+        self.look_around();
     }
 
     /// Sends a message and waits until it is back: when that was, on the recorder's clock.
@@ -82,7 +83,7 @@ impl PingPong {
             let now = self.recorder.now();
             if connection.next_answered(&self.manner) {
                 self.recorder.answered(now, Stamp::at(sent));
-                self.recorder.publish();
+                self.recorder.publish(now);
                 return Ok(now);
             }
             match received {
@@ -93,12 +94,13 @@ impl PingPong {
         }
     }
 
-    /// Nothing is awaited: are there bytes, or an end of the stream, that should not be?
-    fn look_for_surplus(&mut self) {
+    /// Nothing is on its way: are there bytes, or an end of the stream, that should not be?
+    fn look_around(&mut self) {
         let Some(connection) = &self.connection else { return };
         let mut byte = [std::mem::MaybeUninit::uninit()];
         match connection.socket.recv_with_flags(&mut byte, MSG_DONTWAIT) {
             Ok(0) => self.fail(Fault::EarlyClose),
+            Ok(_) if connection.is_unused() => self.fail(Fault::SpokeFirst),
             Ok(_) => self.fail(Fault::Surplus),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => self.fail(Fault::of(&error)),

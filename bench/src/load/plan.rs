@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Address, Rate};
+use super::{Address, Rate, series};
 
 /// Largest message that is sent and received by blocking calls, in bytes. The socket buffers of
 /// both sides hold it, so that the server can always take all of it before the client reads.
@@ -116,6 +116,8 @@ impl Plan {
             "a fragment of 0 bytes never sends: give at least 1"
         } else if self.connect_rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
             "a connect rate of 0 never connects: give more than 0"
+        } else if self.interval.is_some_and(|interval| interval < series::SHORTEST) {
+            "an interval shorter than 10ms holds too few messages: give 10ms or more"
         } else if self.churn && self.depth > 1 {
             "churn sends one message per connection: it goes with a depth of 1"
         } else if self.sources.iter().any(|source| !self.address.is_reachable_from(source)) {
@@ -157,6 +159,19 @@ impl Slice {
     /// A closed loop of `count` messages.
     pub fn of_messages(count: u64) -> Slice {
         Slice { until: Until::Messages(count), warmup: Duration::ZERO, rate: None }
+    }
+
+    /// Checks that the slice makes sense.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to do about it.
+    pub fn check(&self) -> io::Result<()> {
+        if matches!(self.until, Until::Elapsed(Duration::ZERO) | Until::Messages(0)) {
+            let text = "0 messages, or no time for any, measure nothing: give more";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.rate.as_ref().map_or(Ok(()), Rate::check)
     }
 
     /// The same, but counted only after `warmup`.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::{CreationError, Histogram};
 
+use super::series::Series;
 use super::usage::Meter;
 use super::{Control, Fault, Faults, Plan, Sample, Slice, Until};
 
@@ -45,6 +46,19 @@ impl Latency {
         let _ = self.lateness.add(&other.lateness);
     }
 
+    /// A message is sent: how late?
+    pub(super) fn sending(&mut self, stamp: Stamp) {
+        record(&mut self.lateness, stamp.sent.saturating_sub(stamp.intended));
+    }
+
+    /// A message has come back: after how long?
+    pub(super) fn answered(&mut self, now: u64, stamp: Stamp, open_loop: bool) {
+        record(&mut self.response, now.saturating_sub(stamp.intended));
+        if open_loop {
+            record(&mut self.service, now.saturating_sub(stamp.sent));
+        }
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.response.reset();
@@ -73,6 +87,8 @@ pub(super) struct Recorder {
     pub(super) latency: Latency,
     /// Where the first fault happened, in words.
     pub(super) first_fault: Option<String>,
+    /// The time series, if one is wanted.
+    pub(super) series: Option<Box<Series>>,
     control: Arc<Control>,
     run: Run,
 }
@@ -97,6 +113,7 @@ impl Recorder {
             epoch: Instant::now(),
             latency: Latency::new()?,
             first_fault: None,
+            series: plan.interval.map(Series::new).transpose()?.map(Box::new),
             control: Arc::clone(&plan.control),
             run: Run::default(),
         })
@@ -115,17 +132,23 @@ impl Recorder {
             Until::Messages(_) => u64::MAX,
         };
         let open_loop = slice.rate.is_some();
+        if let Some(series) = &mut self.series {
+            series.begin(from);
+        }
         let meter = Some(Meter::start());
         self.run = Run { meter, open_loop, from, to, last_answer: from, ..Run::default() };
     }
 
     /// Ends the slice, drained.
     pub(super) fn end(&mut self, size: usize) -> Sample {
-        self.publish();
         let now = self.now();
+        self.publish(now);
         let Run { from, to, last_answer, .. } = self.run;
         let end = if to == u64::MAX { last_answer } else { to.min(now) };
         let mut sample = self.run.sample;
+        if let Some(series) = &mut self.series {
+            series.end(end);
+        }
         sample.elapsed = Duration::from_nanos(end.saturating_sub(from));
         sample.bytes = sample.messages * size as u64;
         if let Some(meter) = self.run.meter.take() {
@@ -139,6 +162,11 @@ impl Recorder {
         self.run.to
     }
 
+    /// When the window opens and closes, in nanoseconds of the clock.
+    pub(super) fn window(&self) -> (u64, u64) {
+        (self.run.from, self.run.to)
+    }
+
     /// Whether sending is over: the window has closed, or someone asked to stop.
     pub(super) fn is_over(&self, now: u64) -> bool {
         now >= self.run.to || self.control.stopped()
@@ -146,26 +174,38 @@ impl Recorder {
 
     /// A message is sent: in an open loop, notes how late.
     pub(super) fn sending(&mut self, stamp: Stamp) {
-        if self.run.open_loop && stamp.intended >= self.run.from {
-            record(&mut self.latency.lateness, stamp.sent.saturating_sub(stamp.intended));
+        let run = &mut self.run;
+        if !run.open_loop {
+            return;
+        }
+        if stamp.intended >= run.from && stamp.intended <= run.to {
+            run.sample.due += 1;
+        }
+        if stamp.sent >= run.from {
+            self.latency.sending(stamp);
+            if let Some(series) = &mut self.series {
+                series.sending(stamp);
+            }
         }
     }
 
     /// A message has come back whole.
     ///
-    /// The rate counts what came back inside the window. The latency counts what was meant to be
-    /// sent inside it, also if it came back after: or the slowest would be left out.
+    /// The rate counts what came back inside the window. The latency counts also what came back
+    /// after it, in the drain: or the slowest would be left out.
     pub(super) fn answered(&mut self, now: u64, stamp: Stamp) {
         let run = &mut self.run;
         run.answered += 1;
         run.last_answer = now;
-        if now >= run.from && now <= run.to {
-            run.sample.messages += 1;
+        let counts = now >= run.from && now <= run.to;
+        run.sample.messages += u64::from(counts);
+        if counts && let Some(series) = &mut self.series {
+            series.count_message();
         }
-        if stamp.intended >= run.from {
-            record(&mut self.latency.response, now.saturating_sub(stamp.intended));
-            if run.open_loop {
-                record(&mut self.latency.service, now.saturating_sub(stamp.sent));
+        if now >= run.from {
+            self.latency.answered(now, stamp, run.open_loop);
+            if let Some(series) = &mut self.series {
+                series.answered(now, stamp, run.open_loop);
             }
         }
     }
@@ -185,12 +225,19 @@ impl Recorder {
 
     /// Messages that were due in the window and not sent.
     pub(super) fn unsent(&mut self, count: u64) {
+        self.run.sample.due += count;
         self.run.sample.unsent += count;
     }
 
-    /// Tells the watcher how far the run is. Once per turn of a loop, not per message: it is
-    /// shared.
-    pub(super) fn publish(&mut self) {
+    /// Tells the watcher how far the run is, and ends an interval that is over. Once per turn of a
+    /// loop, not per message: it is shared.
+    pub(super) fn publish(&mut self, now: u64) {
+        if let Some(series) = &mut self.series
+            && now >= series.boundary()
+        {
+            // What comes back during the drain belongs to the last interval.
+            series.roll(now.min(self.run.to - 1));
+        }
         self.control.add_answered(self.run.answered - self.run.published);
         self.run.published = self.run.answered;
     }

@@ -15,7 +15,8 @@ use super::engine::Engine;
 use super::idle::IdleHerd;
 use super::ping_pong::PingPong;
 use super::recorder::{Latency, Recorder};
-use super::{Faults, Plan, Sample, Slice, Until, closed, limits, open};
+use super::series::Series;
+use super::{Faults, Interval, Plan, Sample, Slice, Until, closed, limits, open};
 
 /// The connections of a [`Plan`], open.
 ///
@@ -111,6 +112,28 @@ impl Session {
     /// Forgets the distributions.
     pub fn clear(&mut self) {
         self.workers[0].recorder().latency.clear();
+    }
+
+    /// The intervals of the last run, if the plan has an interval; all threads together. They are
+    /// unpacked one at a time: an [`Interval`] is large.
+    pub fn intervals(&mut self) -> impl Iterator<Item = io::Result<Interval>> {
+        let recorders = self.workers.iter_mut().map(Worker::recorder);
+        let series: Vec<&Series> = recorders.filter_map(|r| r.series.as_deref()).collect();
+        let count = series.iter().map(|series| series.count()).max().unwrap_or(0);
+        (0..count).map(move |index| {
+            let mut parts = series.iter().filter(|series| index < series.count());
+            let first = parts.next().map(|series| series.unpack(index));
+            let mut whole = first.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
+            for part in parts {
+                whole.add(&part.unpack(index)?);
+            }
+            Ok(whole)
+        })
+    }
+
+    /// Whether someone asked to stop.
+    pub fn stopped(&self) -> bool {
+        self.plan.control.stopped()
     }
 
     /// Where the first fault happened, in words.

@@ -1,7 +1,11 @@
 //! `loadgen`: exit status, messages, JSON.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::server::{Flaw, Server};
@@ -83,6 +87,14 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (vec![&open, "--churn", "--depth", "2"], "a depth of 1"),
         (vec![&open, "--pin", "1023"], "cannot pin"),
         (vec![&open, "--source", "::1"], "the server's IP version"),
+        (vec![&open, "-R", "0"], "a rate of 0 never sends"),
+        (vec![&open, "-n", "0"], "measure nothing"),
+        (vec![&open, "--fragment", "0"], "give at least 1"),
+        (vec![&open, "--connect-rate", "0"], "give more than 0"),
+        (vec![&open, "--interval", "1ms"], "give 10ms or more"),
+        (vec![&open, "--timeout", "0s"], "a timeout of 0"),
+        (vec![&open, "-n", "1", "--csv", "/nonexistent/file"], "cannot write"),
+        (vec!["merge", "/nonexistent/file"], "cannot read"),
         (vec![&closes], "closes it again"),
     ] {
         let output = loadgen(&arguments);
@@ -90,6 +102,93 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         assert!(stderr(&output).contains(expected), "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
-    let output = loadgen(&["nonsense"]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    for arguments in [
+        vec!["nonsense"],
+        vec![&open, "--find-max", "fast"],
+        vec![&open, "-R", "1", "--churn"],
+        vec![&open, "--percentiles", "101"],
+    ] {
+        let output = loadgen(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_mid_run_is_told_at_once() {
+    let dead = Instant::now() + Duration::from_millis(500);
+    let server = Server::with_flaw(move |_, _| match Instant::now() < dead {
+        true => Flaw::None,
+        false => Flaw::Close,
+    });
+    let began = Instant::now();
+    let output = loadgen(&[&server.addr.to_string(), "-c", "3", "-d", "60s"]);
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("early close: 3"), "{text}");
+    assert!(text.contains("The server closed them: it died"), "{text}");
+}
+
+#[test]
+fn an_interrupt_ends_the_run_and_reports_it() {
+    let server = Server::echo();
+    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([&server.addr.to_string(), "-c", "2", "-d", "60s", "--warmup", "0s", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let began = Instant::now();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(json(&output)["result"]["messages"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn logs_of_two_clients_are_added_up() {
+    let server = Server::echo();
+    let addr = server.addr.to_string();
+    let file = |name| {
+        let name = format!("loadgen-test-{}-{name}", std::process::id());
+        std::env::temp_dir().join(name).to_string_lossy().into_owned()
+    };
+    let (first, second, csv, hgrm) = (file("1"), file("2"), file("csv"), file("hgrm"));
+    for (log, count) in [(&first, "100"), (&second, "50")] {
+        let files = ["--csv", &csv, "--hgrm", &hgrm, "--log", log];
+        let output = loadgen(&[&[&addr, "-n", count][..], &files].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    let sum = json(&loadgen(&["merge", &first, &second, "--json", "--hgrm", &hgrm]));
+    assert_eq!(sum["messages"], 150);
+    assert_eq!(sum["latency"]["response"]["count"], 150);
+    assert!(std::fs::read_to_string(&hgrm).unwrap().contains("Total count    =          150]"));
+    assert!(std::fs::read_to_string(&csv).unwrap().lines().count() == 2);
+    for path in [first, second, csv, hgrm] {
+        std::fs::remove_file(&path).unwrap();
+        assert!(!std::fs::exists(path + ".part").unwrap());
+    }
+}
+
+#[test]
+fn a_rate_that_is_not_achieved_makes_the_run_invalid() {
+    let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
+    let output = loadgen(&[&server.addr.to_string(), "-R", "1000", "-d", "300ms", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = json(&output);
+    assert!(report["result"]["achieved_ratio"].as_f64().unwrap() < 0.5);
+    assert!(report["result"]["unsent"].as_u64().unwrap() > 100);
+    assert!(report["latency"]["service"]["count"].as_u64().unwrap() > 0);
+    assert!(report["invalid"][0].as_str().unwrap().contains("of the target rate"));
+}
+
+#[test]
+fn the_highest_rate_is_searched_and_reported() {
+    let server = Server::echo();
+    let addr = server.addr.to_string();
+    let output = loadgen(&[&addr, "-c", "4", "--find-max", "p50<1s", "-d", "100ms", "--json"]);
+    assert!(stderr(&output).contains("achieved"), "{output:?}");
+    assert!(json(&output)["load"]["rate"]["per_second"].as_f64().unwrap() > 0.0);
 }

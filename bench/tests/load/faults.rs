@@ -99,6 +99,15 @@ fn a_close_instead_of_an_answer_is_an_early_close() {
 }
 
 #[test]
+fn a_close_behind_half_an_answer_is_an_early_close() {
+    let server = breaks_the_eleventh(|bytes| {
+        bytes.truncate(32);
+        Flaw::LastWords
+    });
+    expect(&server, Fault::EarlyClose);
+}
+
+#[test]
 fn a_reset_instead_of_an_answer_is_a_reset() {
     expect(&breaks_the_eleventh(|_| Flaw::Reset), Fault::Reset);
 }
@@ -122,6 +131,33 @@ fn a_greeting_is_a_server_that_spoke_first() {
     });
     let error = bench::load::probe(&Plan::new(server.addr)).unwrap_err().to_string();
     assert!(error.contains("speaks before it is spoken to"), "{error}");
+    for connections in [1, 3] {
+        let plan = Plan { connections, ..Plan::new(server.addr) };
+        let mut session = Session::open(&plan).unwrap();
+        thread::sleep(PATIENCE);
+        let faults = session.run(&Slice::of_messages(10)).unwrap().faults;
+        assert_eq!(faults.count(Fault::SpokeFirst), connections as u64, "{faults}");
+    }
+}
+
+#[test]
+fn a_byte_that_comes_between_two_runs_is_a_surplus() {
+    let server = Server::start(|_, mut stream| {
+        let mut bytes = [0; 5 * 64];
+        while stream.read_exact(&mut bytes).is_ok() && stream.write_all(&bytes).is_ok() {
+            thread::sleep(PATIENCE / 3);
+            let _ = stream.write_all(b"!");
+        }
+    });
+    for connections in [1, 3] {
+        let plan = Plan { connections, size: 5 * 64, ..Plan::new(server.addr) };
+        let mut session = Session::open(&plan).unwrap();
+        let messages = Slice::of_messages(connections as u64);
+        assert_eq!(session.run(&messages).unwrap().faults.total(), 0);
+        thread::sleep(PATIENCE);
+        let faults = session.run(&messages).unwrap().faults;
+        assert_eq!(faults.count(Fault::Surplus), connections as u64, "{faults}");
+    }
 }
 
 #[test]

@@ -4,8 +4,12 @@
 
 mod cli;
 mod closed_loop;
+mod connections;
+mod content;
 mod faults;
+mod find_max;
 mod open_loop;
+mod series;
 mod server;
 
 use std::time::Duration;

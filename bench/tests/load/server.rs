@@ -65,6 +65,8 @@ pub(crate) enum Flaw {
     /// One send per byte.
     Trickle,
     Close,
+    /// Sends the bytes and closes.
+    LastWords,
     Reset,
     /// Closes nothing and sends nothing, ever.
     Silence,
@@ -84,6 +86,10 @@ fn echo(mut stream: TcpStream, flaw: &impl Fn(u64, &mut Vec<u8>) -> Flaw) {
             }
             Flaw::Trickle => bytes.iter().try_for_each(|byte| stream.write_all(&[*byte])),
             Flaw::Close => return,
+            Flaw::LastWords => {
+                let _ = stream.write_all(&bytes);
+                return;
+            }
             Flaw::Reset => {
                 let socket = socket2::Socket::from(stream);
                 socket.set_linger(Some(Duration::ZERO)).unwrap();

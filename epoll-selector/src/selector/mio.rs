@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Poll};
 
-use super::{EVENTS_PER_WAIT, Selector};
+use super::{EVENTS_PER_WAIT, Selector, add_exclusive};
 use crate::{Event, Interest, Token, Trigger};
 
 /// The selector of the mio crate.
@@ -32,6 +32,9 @@ impl Selector for Mio {
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        if interest.exclusive {
+            return add_exclusive(self.poll.as_raw_fd(), fd, token, Trigger::Edge);
+        }
         let interest = translate(interest)?;
         let token = mio::Token(token.to_key());
         self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), token, interest)

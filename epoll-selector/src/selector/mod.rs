@@ -4,7 +4,7 @@ mod mio;
 mod polling;
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 pub use self::mio::Mio;
@@ -57,4 +57,36 @@ pub trait Selector: Sized {
     ///
     /// Those of epoll_wait(2) but EINTR; none is expected.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+}
+
+/// Puts a listener on the list of `epoll` behind the back of the crate that owns it: neither mio nor
+/// polling has a word for EPOLLEXCLUSIVE, and both hand our token back from what the kernel reports.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn add_exclusive(
+    epoll: RawFd,
+    fd: BorrowedFd<'_>,
+    token: Token,
+    trigger: Trigger,
+) -> io::Result<()> {
+    use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+    let flags = match trigger {
+        Trigger::Level => EpollFlags::empty(),
+        Trigger::Edge => EpollFlags::EPOLLET,
+        Trigger::Oneshot => {
+            return Err(io::Error::other("the kernel has no exclusive oneshot; use level or edge"));
+        }
+    };
+    let flags = flags | EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+    // SAFETY: the selector that owns `epoll` is borrowed by our caller for the whole call.
+    let epoll = unsafe { BorrowedFd::borrow_raw(epoll) };
+    let epoll = Epoll(epoll.try_clone_to_owned()?); // A duplicate shares the list.
+    Ok(epoll.add(fd, EpollEvent::new(flags, token.to_key() as u64))?)
+}
+
+/// Elsewhere there is no such thing.
+#[cfg(not(target_os = "linux"))]
+fn add_exclusive(_: RawFd, _: BorrowedFd<'_>, _: Token, _: Trigger) -> io::Result<()> {
+    Err(io::Error::other("only Linux can wake one of several loops; use --accept shared"))
 }

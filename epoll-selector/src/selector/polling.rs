@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use polling::{Events, PollMode, Poller};
 
-use super::{EVENTS_PER_WAIT, Selector};
+use super::{EVENTS_PER_WAIT, Selector, add_exclusive};
 use crate::{Event, Interest, Token, Trigger};
 
 /// The selector of the polling crate.
@@ -30,6 +30,9 @@ impl Selector for Polling {
 
     #[allow(unsafe_code)] // polling's `add` asks for a promise that the type system cannot check.
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        if interest.exclusive {
+            return add_exclusive(self.poller.as_raw_fd(), fd, token, self.trigger);
+        }
         let event = translate(token, interest);
         // SAFETY: the reactor removes every descriptor before the handler that owns it is dropped.
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event, mode(self.trigger)) }

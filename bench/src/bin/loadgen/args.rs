@@ -1,20 +1,60 @@
 //! The command line.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bench::load::{Address, Plan, Slice, Until};
-use clap::{Args, Parser};
+use bench::load::{Address, Arrivals, Objective, Plan, Rate, Slice, Until};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Loads an echo server and says what it did: here or on another machine, in whatever language.
 ///
 /// Every byte that comes back is checked. The exit status is 0 if nothing went wrong, 1 if a
 /// connection failed or the figures are invalid, 2 for a command line that makes no sense.
 #[derive(Debug, Parser)]
-#[command(name = "loadgen", version, max_term_width = 100)]
+#[command(name = "loadgen", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     #[command(flatten)]
     pub(crate) load: Load,
+}
+
+/// What else it can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add up the logs of several clients that ran at the same time
+    Merge(Merge),
+}
+
+/// Logs to add up.
+#[derive(Args, Debug)]
+pub(crate) struct Merge {
+    /// Logs that --log wrote
+    #[arg(value_name = "LOG", required = true)]
+    pub(crate) logs: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) percentiles: Percentiles,
+
+    /// Write the sum as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write the distribution of response times as percentile text (HdrHistogram's .hgrm) to this
+    /// file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hgrm: Option<PathBuf>,
+}
+
+/// Which percentiles.
+#[derive(Args, Debug)]
+pub(crate) struct Percentiles {
+    /// Percentiles to report
+    #[arg(long = "percentiles", value_name = "LIST", value_delimiter = ',',
+          default_value = "50,90,99,99.9", value_parser = percentile)]
+    pub(crate) list: Vec<f64>,
 }
 
 /// What to do, and how to report it.
@@ -36,10 +76,10 @@ pub(crate) struct Load {
     #[arg(short, long, value_name = "COUNT", default_value_t = 1)]
     threads: usize,
 
-    /// How long to measure, after the warm-up
-    #[arg(short, long, value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration, conflicts_with = "messages")]
-    duration: Duration,
+    /// How long to measure, after the warm-up [default: 10s; each step of --find-max 2s]
+    #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration,
+          conflicts_with = "messages")]
+    duration: Option<Duration>,
 
     /// Stop after so many messages, all connections together, instead of after a time
     #[arg(short = 'n', long, value_name = "COUNT")]
@@ -66,6 +106,40 @@ pub(crate) struct Load {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     warmup: Option<Duration>,
 
+    /// Open loop: messages per second, all connections together, sent by the clock whatever the
+    /// server does. Response time then counts from the intended send
+    #[arg(short = 'R', long, value_name = "PER_SECOND", conflicts_with_all = ["churn", "find_max"])]
+    rate: Option<f64>,
+
+    /// How the messages of an open loop are spread over time
+    #[arg(long, value_enum, default_value_t = Spread::Uniform)]
+    arrivals: Spread,
+
+    /// Open loop: spend a whole core to send punctually
+    #[arg(long)]
+    spin: bool,
+
+    /// Search the highest rate at which response times keep a promise, as in 'p99<1ms'
+    #[arg(long, value_name = "PROMISE", conflicts_with_all = ["churn", "messages"])]
+    pub(crate) find_max: Option<Objective>,
+
+    /// Connections per second while they are opened [default: as fast as they can be]
+    #[arg(long, value_name = "PER_SECOND")]
+    connect_rate: Option<f64>,
+
+    /// Connections beside them that send all the time and read next to nothing
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    slow_readers: usize,
+
+    /// Most bytes per write: messages leave in pieces
+    #[arg(long, value_name = "BYTES")]
+    fragment: Option<usize>,
+
+    /// End each connection by shutting down the sending half behind a last message, and expect all
+    /// of it back and then the end of the stream
+    #[arg(long)]
+    half_close: bool,
+
     /// Pin the threads to this CPU; given several times, in turn
     #[arg(long, value_name = "CPU")]
     pin: Vec<usize>,
@@ -87,14 +161,30 @@ pub(crate) struct Load {
     #[arg(long)]
     no_verify: bool,
 
-    /// Percentiles to report
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "50,90,99,99.9",
-          value_parser = percentile)]
-    pub(crate) percentiles: Vec<f64>,
+    #[command(flatten)]
+    pub(crate) percentiles: Percentiles,
 
     /// Write the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Keep a time series: the length of its intervals
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    interval: Option<Duration>,
+
+    /// Write the time series to this file; every second unless --interval says otherwise
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+
+    /// Write the distribution of response times as percentile text (HdrHistogram's .hgrm) to this
+    /// file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hgrm: Option<PathBuf>,
+
+    /// Write the distributions as a HdrHistogram log (V2) to this file, a line per interval;
+    /// "merge" reads it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
 }
 
 impl Load {
@@ -112,6 +202,11 @@ impl Load {
             sources: self.sources.clone(),
             pin: self.pin.clone(),
             seed: self.seed,
+            slow_readers: self.slow_readers,
+            fragment: self.fragment,
+            half_close: self.half_close,
+            connect_rate: self.connect_rate,
+            interval: self.interval.or(self.csv.is_some().then_some(Duration::from_secs(1))),
             ..Plan::new(self.addr.as_ref().unwrap_or(&self.address).clone())
         }
     }
@@ -121,12 +216,32 @@ impl Load {
         let (until, warmup) = match self.messages {
             Some(count) => (Until::Messages(count), Duration::ZERO),
             None => {
-                let warmup = (self.duration / 5).min(Duration::from_secs(1));
-                (Until::Elapsed(self.duration), warmup)
+                let unless_said = if self.find_max.is_some() { 2 } else { 10 };
+                let duration = self.duration.unwrap_or(Duration::from_secs(unless_said));
+                (Until::Elapsed(duration), (duration / 5).min(Duration::from_secs(1)))
             }
         };
-        Slice { until, warmup: self.warmup.unwrap_or(warmup), rate: None }
+        let rate = self.rate.map(|rate| self.spread(rate));
+        Slice { until, warmup: self.warmup.unwrap_or(warmup), rate }
     }
+
+    /// An open loop at this rate, spread as asked for.
+    pub(crate) fn spread(&self, per_second: f64) -> Rate {
+        let arrivals = match self.arrivals {
+            Spread::Uniform => Arrivals::Uniform,
+            Spread::Poisson => Arrivals::Poisson,
+        };
+        Rate { per_second, arrivals, spin: self.spin }
+    }
+}
+
+/// [`Arrivals`] as the command line has them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Spread {
+    /// At equal distances
+    Uniform,
+    /// At random, as with many independent users
+    Poisson,
 }
 
 fn percentile(text: &str) -> Result<f64, String> {

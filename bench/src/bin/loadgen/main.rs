@@ -2,27 +2,36 @@
 //!
 //! ```text
 //! cargo run --release -p bench --bin loadgen -- 127.0.0.1:7000 -c 64 -d 5s
+//! cargo run --release -p bench --bin loadgen -- 127.0.0.1:7000 -c 64 -R 20000 --interval 1s
+//! cargo run --release -p bench --bin loadgen -- merge first.hlog second.hlog
 //! ```
 
 mod args;
+mod merge;
 mod progress;
+mod search;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use bench::load::report::Report;
-use bench::load::{Session, limits, probe};
+use bench::load::report::{Report, csv, hgrm, log, write_whole};
+use bench::load::{Interval, Plan, Session, limits, probe};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use args::{Cli, Load};
+use args::{Cli, Command, Load};
 use progress::Progress;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli.load) {
+    let result = match &cli.command {
+        Some(Command::Merge(merge)) => merge::run(merge),
+        None => run(&cli.load),
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -34,7 +43,7 @@ fn main() -> ExitCode {
 
 /// Runs the load and reports: whether all went well.
 fn run(load: &Load) -> io::Result<bool> {
-    let (plan, slice) = (load.plan(), load.slice());
+    let (plan, mut slice) = (load.plan(), load.slice());
     // The first signal ends the run early, and it is reported; the second ends the process.
     for signal in [SIGINT, SIGTERM] {
         let stop = plan.control.stop_flag();
@@ -42,21 +51,59 @@ fn run(load: &Load) -> io::Result<bool> {
         flag::register(signal, Arc::clone(stop))?;
     }
     plan.check()?;
+    slice.check()?;
     limits::prepare(&plan)?;
     probe(&plan)?;
     let mut session = Session::open(&plan)?;
+    if load.find_max.is_some() {
+        match search::run(load, &mut session, &slice)? {
+            Some(rate) => slice = slice.at_rate(rate),
+            None => return Ok(false),
+        }
+    }
     let progress = Progress::start(&slice, &plan.control);
+    let began = SystemTime::now() + slice.warmup;
     let mut sample = session.run(&slice)?;
     drop(progress);
     sample.faults += session.close()?;
+    write_files(load, &plan, &mut session, sample.elapsed, began)?;
     let first_fault = session.first_fault();
-    let latency = session.latency();
-    let report = Report::new(&plan, &slice, &sample, latency, first_fault, &load.percentiles);
-    let text = if load.json {
-        serde_json::to_string_pretty(&report).map_err(io::Error::other)? + "\n"
-    } else {
-        report.to_string()
-    };
+    let percentiles = &load.percentiles.list;
+    let report = Report::new(&plan, &slice, &sample, session.latency(), first_fault, percentiles);
+    let text = if load.json { to_json(&report)? } else { report.to_string() };
     io::stdout().write_all(text.as_bytes())?;
     Ok(report.is_valid())
+}
+
+/// Writes the files that were asked for.
+fn write_files(
+    load: &Load,
+    plan: &Plan,
+    session: &mut Session,
+    elapsed: Duration,
+    began: SystemTime,
+) -> io::Result<()> {
+    if let Some(path) = &load.csv {
+        let text = csv(session.intervals(), plan.size, &load.percentiles.list)?;
+        write_whole(path, text.as_bytes())?;
+    }
+    if let Some(path) = &load.hgrm {
+        write_whole(path, hgrm(&session.latency().response).as_bytes())?;
+    }
+    if let Some(path) = &load.log {
+        let bytes = if plan.interval.is_some() {
+            log(session.intervals(), began)?
+        } else {
+            let latency = session.latency().clone();
+            let messages = latency.response.len();
+            let whole = Interval { start: Duration::ZERO, length: elapsed, messages, latency };
+            log(std::iter::once(Ok(whole)), began)?
+        };
+        write_whole(path, &bytes)?;
+    }
+    Ok(())
+}
+
+fn to_json(value: &impl serde::Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string_pretty(value).map_err(io::Error::other)? + "\n")
 }

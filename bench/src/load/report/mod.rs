@@ -2,6 +2,7 @@
 //! JSON.
 
 mod environment;
+mod files;
 mod text;
 
 use std::collections::BTreeMap;
@@ -10,17 +11,15 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::outcome::per_second;
-use super::{Fault, Faults, Latency, Plan, Rate, Sample, Slice};
+use super::{Fault, Faults, Latency, Plan, RATE_TOLERANCE, Rate, Sample, Slice};
 
 pub use environment::Environment;
+pub use files::{csv, hgrm, log, read_log, write_whole};
 pub use text::duration;
 
 /// Name and version of the JSON form. Fields may be added under the same version; one that changes
 /// its meaning or goes makes it the next.
 pub const SCHEMA: &str = "loadgen/1";
-
-/// Largest deviation of the achieved from the target rate at which an open loop is still valid.
-pub const RATE_TOLERANCE: f64 = 0.01;
 
 /// A load and what came of it. Serialised, it is the JSON form: durations are in the unit that
 /// their name ends in, a `null` is unavailable or does not apply.
@@ -102,7 +101,9 @@ pub struct Outcome {
     pub bytes_per_second: f64,
     /// Achieved by target rate.
     pub achieved_ratio: Option<f64>,
-    /// Messages that were due and never sent.
+    /// Messages that were due.
+    pub due: u64,
+    /// Those of them that were never sent.
     pub unsent: u64,
 }
 
@@ -159,6 +160,10 @@ pub struct Client {
     /// Whether that was all of it: then the generator was the limit. `null` when it spins by
     /// intent.
     pub saturated: Option<bool>,
+    /// Share of the time that the most hindered thread was ready to run and had no core.
+    pub waited: Option<f64>,
+    /// Whether that was too much: something else on the machine made the messages late.
+    pub starved: bool,
     /// Context switches because a thread waited.
     pub voluntary_switches: u64,
     /// Context switches because another thread wanted the core.
@@ -189,6 +194,7 @@ impl Report {
                 bytes: sample.bytes,
                 bytes_per_second: per_second(sample.bytes, sample.elapsed),
                 achieved_ratio,
+                due: sample.due,
                 unsent: sample.unsent,
             },
             latency: LatencySummary {
@@ -218,7 +224,7 @@ fn invalid(sample: &Sample, achieved_ratio: Option<f64>) -> Vec<String> {
         reasons.push("no message came back in the measured time".to_owned());
     }
     if let Some(ratio) = achieved_ratio
-        && (ratio - 1.0).abs() > RATE_TOLERANCE
+        && !sample.kept_up()
     {
         reasons.push(format!(
             "{:.1} % of the target rate was achieved; within {:.0} % is needed for the latency to \
@@ -297,6 +303,8 @@ impl Client {
             cpu_ns_per_message: per_message.is_finite().then_some(per_message),
             busiest_thread: cpu.busiest_thread,
             saturated: (!slice.rate.is_some_and(|rate| rate.spin)).then(|| cpu.saturated()),
+            waited: cpu.waited,
+            starved: cpu.starved(),
             voluntary_switches: cpu.voluntary_switches,
             involuntary_switches: cpu.involuntary_switches,
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Distribution, Load, Report};
+use super::{Distribution, LatencySummary, Load, Report};
 
 /// Messages that must lie beyond a percentile for it to be more than an anecdote.
 const ENOUGH: u64 = 10;
@@ -38,7 +38,7 @@ impl fmt::Display for Report {
             "  payload      {} each way in all",
             bytes_per_second(result.bytes_per_second)
         )?;
-        self.write_latency(f)?;
+        write!(f, "{}", self.latency)?;
         self.write_client(f)?;
         write!(f, "\n  faults       ")?;
         if self.faults.is_empty() {
@@ -89,22 +89,23 @@ fn write_load(f: &mut fmt::Formatter<'_>, load: &Load) -> fmt::Result {
     Ok(())
 }
 
-impl Report {
-    fn write_latency(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let latency = &self.latency;
-        match (&latency.service, &latency.lateness) {
+impl fmt::Display for LatencySummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.service, &self.lateness) {
             (Some(service), Some(lateness)) => write_columns(
                 f,
                 &[
-                    ("response", "intended send to last byte back", &latency.response),
+                    ("response", "intended send to last byte back", &self.response),
                     ("service", "actual send to last byte back", service),
                     ("lateness", "intended to actual send", lateness),
                 ],
             ),
-            _ => write_columns(f, &[("latency", "send to last byte back", &latency.response)]),
+            _ => write_columns(f, &[("latency", "send to last byte back", &self.response)]),
         }
     }
+}
 
+impl Report {
     fn write_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let client = &self.client;
         let per_message = match client.cpu_ns_per_message {
@@ -119,6 +120,14 @@ impl Report {
             figure(client.user_seconds),
             figure(client.system_seconds)
         )?;
+        if client.starved {
+            writeln!(
+                f,
+                "  STARVED      the generator was ready to run and had no core for {:.0} % of the \
+                 time: something else on this machine made messages late",
+                client.waited.unwrap_or_default() * 100.0
+            )?;
+        }
         if client.saturated == Some(true) {
             writeln!(
                 f,

@@ -1,0 +1,265 @@
+//! Criterion's view of the servers: groups are scenarios, functions are servers.
+//!
+//! ```text
+//! cargo bench --bench criterion                         # everything, at most 10 minutes
+//! cargo bench --bench criterion -- --quick              # fewer points, at most 2 minutes
+//! cargo bench --bench criterion -- 'idle_herd.*select'  # what matches
+//! ```
+//!
+//! Criterion is good at telling whether one server changed between two runs (`--save-baseline`,
+//! `--baseline`). It runs one server after the other, so it is the wrong tool to rank them on a
+//! noisy machine: that is what `compare` is for. It also times samples and not messages, so the
+//! percentiles of single messages are recorded on the side and printed at the end.
+//!
+//! The servers are those of the catalogue, one for each package; with ECHO_BENCH_ALL=1 in the
+//! environment it is every variant.
+
+use std::env;
+use std::io;
+use std::process::{ExitCode, exit};
+use std::time::Duration;
+
+use bench::bench_args;
+use bench::catalogue::Traits;
+use bench::entrant::{self, Entrant};
+use bench::load::report::duration;
+use bench::load::{Plan, Session, Slice};
+use bench::process::Process;
+use comfy_table::{Table, presets::ASCII_MARKDOWN};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
+
+/// Seconds of warm-up and of measurement for a case; about 85 cases must fit into 10 minutes.
+const WARM_UP: Duration = Duration::from_millis(800);
+const MEASUREMENT: Duration = Duration::from_millis(3000);
+/// The longest measurement of a case with `--quick`, where there is no warm-up.
+const MEASUREMENT_QUICK: Duration = Duration::from_millis(300);
+/// How long a server may take to stop before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A scenario: what its points vary, and what is sent there.
+struct Scenario {
+    name: &'static str,
+    points: &'static [usize],
+    points_quick: &'static [usize],
+    load: fn(usize) -> Load,
+    unit: Unit,
+}
+
+/// What the clients do.
+#[derive(Clone, Copy)]
+struct Load {
+    connections: usize,
+    idle: usize,
+    size: usize,
+    churn: bool,
+}
+
+/// What a second is divided by.
+enum Unit {
+    Messages,
+    Bytes,
+}
+
+const SMALL: Load = Load { connections: 1, idle: 0, size: 64, churn: false };
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "ping_pong",
+        points: &[1],
+        points_quick: &[1],
+        load: |_| SMALL,
+        unit: Unit::Messages,
+    },
+    Scenario {
+        name: "active",
+        points: &[1, 16, 64, 256],
+        points_quick: &[64],
+        load: |connections| Load { connections, ..SMALL },
+        unit: Unit::Messages,
+    },
+    Scenario {
+        name: "idle_herd",
+        points: &[0, 100, 900, 10_000],
+        points_quick: &[0, 900],
+        load: |idle| Load { connections: 16, idle, ..SMALL },
+        unit: Unit::Messages,
+    },
+    Scenario {
+        name: "payload",
+        points: &[64, 4 << 10, 64 << 10, 1 << 20],
+        points_quick: &[64 << 10],
+        load: |size| Load { size, ..SMALL },
+        unit: Unit::Bytes,
+    },
+    Scenario {
+        name: "churn",
+        points: &[1],
+        points_quick: &[1],
+        load: |_| Load { churn: true, ..SMALL },
+        unit: Unit::Messages,
+    },
+];
+
+/// What was recorded on the side of a case.
+struct Percentiles {
+    scenario: &'static str,
+    server: String,
+    point: usize,
+    messages: u64,
+    /// p50, p90, p99, p99.9 and the maximum in nanoseconds.
+    ns: [u64; 5],
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    if let Some(flag) = bench_args::compare_only(&args) {
+        eprintln!(
+            "criterion steps aside: {flag} is a flag of compare (cargo bench --bench compare)"
+        );
+        return ExitCode::SUCCESS;
+    }
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let quick = has("--quick");
+    let mut criterion = Criterion::default()
+        .warm_up_time(WARM_UP)
+        .measurement_time(if quick { MEASUREMENT_QUICK } else { MEASUREMENT })
+        .sample_size(20)
+        .nresamples(10_000)
+        .noise_threshold(0.05)
+        .configure_from_args();
+    match run(&mut criterion, quick, has("--list")) {
+        Ok(recorded) => {
+            criterion.final_summary();
+            if !has("--test") {
+                print_percentiles(&recorded);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Vec<Percentiles>> {
+    let all = env::var_os("ECHO_BENCH_ALL").is_some();
+    entrant::raise_descriptor_limit()?;
+    let entrants = if list_only { Vec::new() } else { entrant::of_workspace(all)? };
+    let names: Vec<(&str, Traits)> = entrant::names_of_workspace(all).collect();
+    let mut recorded = Vec::new();
+    for scenario in SCENARIOS {
+        let mut group = criterion.benchmark_group(scenario.name);
+        group.sampling_mode(SamplingMode::Flat);
+        let points = if quick { scenario.points_quick } else { scenario.points };
+        for point in points {
+            let load = (scenario.load)(*point);
+            group.throughput(match scenario.unit {
+                Unit::Messages => Throughput::Elements(load.connections as u64),
+                Unit::Bytes => Throughput::Bytes((load.connections * load.size) as u64),
+            });
+            for (index, (name, traits)) in names.iter().enumerate() {
+                if entrant::excuse(traits, load.connections + load.idle).is_none() {
+                    let id = BenchmarkId::new(*name, point);
+                    // With --list nothing is built, and nothing is called.
+                    let entrant = entrants.get(index);
+                    let case = measure(&mut group, id, entrant, load);
+                    recorded.extend(case.map(|(messages, ns)| Percentiles {
+                        scenario: scenario.name,
+                        server: (*name).to_owned(),
+                        point: *point,
+                        messages,
+                        ns,
+                    }));
+                }
+            }
+        }
+        group.finish();
+    }
+    Ok(recorded)
+}
+
+/// One case: a fresh server, the connections, and as many rounds as criterion asks for. A round is
+/// one message on each active connection, so that one alone is meaningful: criterion warms up with
+/// 1, 2, 4 … Returns the number of messages and their percentiles; `None` when the filter left the
+/// case out.
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: BenchmarkId,
+    entrant: Option<&Entrant>,
+    load: Load,
+) -> Option<(u64, [u64; 5])> {
+    let mut started: Option<(Process, Session)> = None;
+    let mut rounds_before = 0;
+    group.bench_function(id, |bencher| {
+        let Some(entrant) = entrant else { return };
+        bencher.iter_custom(|rounds| {
+            let (_, session) = started.get_or_insert_with(|| {
+                start(entrant, load).unwrap_or_else(|error| fail(entrant, &error))
+            });
+            // All samples have the same number of rounds; another number is still the warm-up.
+            if rounds != rounds_before {
+                session.clear();
+                rounds_before = rounds;
+            }
+            let slice = Slice::of_messages(rounds * load.connections as u64);
+            match session.run(&slice) {
+                Ok(sample) if sample.faults.total() == 0 => sample.elapsed,
+                Ok(sample) => {
+                    let place = session.first_fault().unwrap_or_default();
+                    fail(entrant, &io::Error::other(format!("{}: {place}", sample.faults)))
+                }
+                Err(error) => fail(entrant, &error),
+            }
+        });
+    });
+    let (process, mut session) = started?;
+    let times = &session.latency().response;
+    let ns = [0.5, 0.9, 0.99, 0.999, 1.0].map(|quantile| times.value_at_quantile(quantile));
+    let messages = times.len();
+    drop(session);
+    if let (Err(error), Some(entrant)) = (process.stop(STOP_LIMIT), entrant) {
+        fail(entrant, &error);
+    }
+    Some((messages, ns))
+}
+
+fn start(entrant: &Entrant, load: Load) -> io::Result<(Process, Session)> {
+    let process = entrant.start(Duration::ZERO, &[])?;
+    let Load { connections, idle, size, churn } = load;
+    let plan = Plan { connections, idle, size, churn, ..Plan::new(process.addr()) };
+    let session = Session::open(&plan)?;
+    Ok((process, session))
+}
+
+/// Criterion cannot be told that a case failed; a number would be a lie. The kernel ends the server
+/// with us.
+fn fail(entrant: &Entrant, error: &io::Error) -> ! {
+    eprintln!("error: {}: {error}", entrant.name);
+    exit(1)
+}
+
+fn print_percentiles(recorded: &[Percentiles]) {
+    for scenario in SCENARIOS {
+        let mut table = Table::new();
+        table.load_style(ASCII_MARKDOWN);
+        table.set_header(["server", "point", "messages", "p50", "p90", "p99", "p99.9", "max"]);
+        for case in recorded.iter().filter(|case| case.scenario == scenario.name) {
+            let mut row =
+                vec![case.server.clone(), case.point.to_string(), case.messages.to_string()];
+            // A percentile needs some samples beyond it.
+            let supported = [10, 100, 1_000, 10_000, 1];
+            row.extend(case.ns.iter().zip(supported).map(|(ns, needed)| {
+                if case.messages >= needed { duration(*ns) } else { "-".to_owned() }
+            }));
+            table.add_row(row);
+        }
+        if !table.is_empty() {
+            println!(
+                "\n{}: time of a message, recorded in the samples above\n{table}",
+                scenario.name
+            );
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The machine that a comparison ran on, and what could have disturbed it.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::process::Command;
+use std::thread;
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::sysinfo::sysinfo;
+use nix::sys::utsname::uname;
+
+use crate::cost::{Reading, Usage};
+
+use super::args::Layout;
+use super::result::Environment;
+
+/// The environment before a run; [`after`] completes it.
+pub(super) fn before(layout: &Layout) -> Environment {
+    let kernel = uname().map(|name| {
+        let parts = [name.sysname(), name.release(), name.machine()];
+        parts.map(|part| part.to_string_lossy().into_owned()).join(" ")
+    });
+    Environment {
+        kernel: kernel.unwrap_or_else(|error| format!("unknown: {error}")),
+        cpu_model: cpu_model().into(),
+        cpus: thread::available_parallelism().map_or(1, usize::from),
+        memory_bytes: sysinfo().map(|info| info.ram_total()).into(),
+        descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
+        somaxconn: number("/proc/sys/net/core/somaxconn").into(),
+        layout: layout.describe(),
+        load_before: number("/proc/loadavg").into(),
+        load_after: Reading::unavailable("the run is not over"),
+        steal_share: Reading::unavailable("the run is not over"),
+        softirq_share: Reading::unavailable("the run is not over"),
+        rustc: said(Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).arg("--version")),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: commit(),
+    }
+}
+
+/// Fills in what is known only after the run; `used` is the machine's usage over it.
+pub(super) fn after(environment: &mut Environment, used: &Usage) {
+    let share = |time: &Reading<std::time::Duration>| {
+        time.clone().zip_with(used.total.clone(), |time, total| {
+            if total.is_zero() { 0.0 } else { time.as_secs_f64() / total.as_secs_f64() }
+        })
+    };
+    environment.load_after = number("/proc/loadavg").into();
+    environment.steal_share = share(&used.steal);
+    environment.softirq_share = share(&used.softirq);
+}
+
+fn cpu_model() -> io::Result<String> {
+    let text = fs::read_to_string("/proc/cpuinfo")?;
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map(|(_, model)| model.trim().to_owned());
+    model.ok_or_else(|| io::Error::other("/proc/cpuinfo names no model"))
+}
+
+/// The first number in a file.
+fn number<T: std::str::FromStr>(path: &str) -> io::Result<T> {
+    let text = fs::read_to_string(path)?;
+    let number = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("{path} holds no number")))
+}
+
+fn commit() -> Reading<String> {
+    let git = |args: &[&str]| {
+        said(Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args))
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"]);
+    head.zip_with(git(&["status", "--porcelain"]), |head, changes| {
+        if changes.is_empty() { head } else { head + "+changes" }
+    })
+}
+
+/// What a command printed.
+fn said(command: &mut Command) -> Reading<String> {
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            Reading::Measured(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        }
+        Ok(output) => {
+            let program = command.get_program().display().to_string();
+            Reading::unavailable(format!("{program} failed: {}", output.status))
+        }
+        Err(error) => Reading::unavailable(error),
+    }
+}

@@ -1,0 +1,297 @@
+//! From what was measured to what may be said: estimates, comparisons, costs and flags of a point.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::cost::{Cost, Reading};
+use crate::entrant::Entrant;
+use crate::load::SATURATED;
+use crate::statistics::{Estimate, Line, Verdict, median};
+
+use super::measured::Measured;
+use super::result::{
+    Case, CaseCost, Comparison, Fit, Latency, LatencyKind, Metric, Outcome, Percentile, Point,
+    Scenario,
+};
+use super::turn::CostRun;
+
+/// A server that uses less CPU time than this while it is quiet, in nanoseconds per second, is as
+/// good as one that uses none: ratios between such are ratios of noise.
+const QUIET_NS_PER_S: f64 = 10_000.0;
+
+/// Share of a core from which on a server, or of the machine, counts as busy.
+const BUSY: f64 = 0.9;
+
+/// An open loop that achieved less than this share of the offered rate did not offer it.
+const ACHIEVED_MIN: f64 = 0.99;
+
+/// Steal beyond this share of a processor contaminates a case.
+const STEAL_MAX: f64 = 0.02;
+
+/// The percentiles of a latency curve.
+const QUANTILES: &[f64] =
+    &[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0];
+
+/// Sums up one point. `reference` and `control` are positions among the entrants.
+pub(super) fn point(
+    entrants: &[Entrant],
+    measured: &[Measured],
+    (x, label): (f64, String),
+    metric: Metric,
+    (reference, control): (usize, usize),
+    seed: u64,
+) -> Point {
+    let values = |index: usize, metric: Metric| values(&measured[index], metric);
+    let ratio = |index: usize, metric: Metric| {
+        Estimate::of_ratios(&values(index, metric), &values(reference, metric), seed)
+    };
+    let noise_floor = ratio(control, metric);
+    let reference_limited = generator_was_the_limit(&measured[reference]);
+    let compare = |index: usize, metric: Metric| {
+        let ratio = ratio(index, metric)?;
+        let limited = generator_was_the_limit(&measured[index]).or(reference_limited.clone());
+        let cpu_based = matches!(metric, Metric::MessagesPerCpuSecond | Metric::CpuPerSecond);
+        let noise_floor = if cpu_based && metric != Metric::CpuPerSecond {
+            Estimate::of_ratios(&values(control, metric), &values(reference, metric), seed)
+        } else {
+            noise_floor
+        };
+        let unranked = match (&outcome(&measured[index]), limited) {
+            (Outcome::Measured, Some(reason)) if !cpu_based => Some(reason),
+            (Outcome::Measured, _) if noise_floor.is_none() => Some("no A/A control".to_owned()),
+            (Outcome::Measured, _) => None,
+            _ => Some("not measured as asked".to_owned()),
+        };
+        let verdict = match unranked {
+            Some(_) => Verdict::NotDistinguishable,
+            None => Verdict::of(&ratio, noise_floor.as_ref(), metric.more_is_better()),
+        };
+        Some(Comparison { metric, ratio, verdict, unranked })
+    };
+    let cases = entrants.iter().zip(measured).enumerate().map(|(index, (entrant, measured))| {
+        let metrics = [metric, Metric::MessagesPerCpuSecond];
+        let comparisons = metrics.into_iter().filter_map(|metric| compare(index, metric));
+        Case {
+            server: entrant.name.clone(),
+            load: measured.load.clone(),
+            outcome: outcome(measured),
+            blocks: measured.per_block(|turn| Some(turn.value)),
+            value: estimate(measured, seed),
+            messages_per_s: measured.median(|turn| Some(turn.messages_per_s)),
+            comparisons: if index == reference { Vec::new() } else { comparisons.collect() },
+            latency: latencies(measured),
+            cost: cost(measured),
+            flags: flags(measured),
+        }
+    });
+    let cases = cases.collect();
+    Point { x, label, noise_floor, cases }
+}
+
+/// How the server CPU time per message grows along the axis, for every server with enough points.
+pub(super) fn fits(scenario: &Scenario) -> Vec<Fit> {
+    let mut fits = Vec::new();
+    let Some(first) = scenario.points.first() else { return fits };
+    for (index, case) in first.cases.iter().enumerate() {
+        let cpu = |point: &Point| {
+            let cost = point.cases[index].cost.as_ref()?;
+            Some((point.x, *cost.server_cpu_ns_per_message.value()?))
+        };
+        let points: Vec<(f64, f64)> = scenario.points.iter().filter_map(cpu).collect();
+        if points.len() < 3 {
+            continue;
+        }
+        fits.extend(Line::through(&points).map(|line| Fit {
+            server: case.server.clone(),
+            quantity: "server CPU per message".to_owned(),
+            unit: "ns per message and idle connection".to_owned(),
+            slope: line.slope,
+            intercept: line.intercept,
+            r_squared: line.r_squared,
+            points: points.len(),
+        }));
+    }
+    fits
+}
+
+fn values(measured: &Measured, metric: Metric) -> Vec<Option<f64>> {
+    measured.per_block(|turn| match metric {
+        Metric::MessagesPerCpuSecond => turn.per_cpu_s,
+        Metric::CpuPerSecond => Some(turn.value.max(QUIET_NS_PER_S)),
+        _ => Some(turn.value),
+    })
+}
+
+fn estimate(measured: &Measured, seed: u64) -> Option<Estimate> {
+    let values = measured.per_block(|turn| Some(turn.value));
+    Estimate::of(&values.into_iter().flatten().collect::<Vec<_>>(), seed)
+}
+
+fn outcome(measured: &Measured) -> Outcome {
+    let achieved = achieved(measured);
+    match (&measured.skipped, &measured.failure, measured.load.offered_per_s, achieved) {
+        (Some(reason), ..) => Outcome::Skipped(reason.clone()),
+        (_, Some(reason), ..) => Outcome::Failed(reason.clone()),
+        (.., None) => Outcome::Failed("no message came back in any block".to_owned()),
+        (.., Some(offered), Some(achieved)) if achieved < offered => {
+            match generator_was_the_limit(measured) {
+                Some(reason) => Outcome::Invalid(reason),
+                None => Outcome::Saturated,
+            }
+        }
+        _ => Outcome::Measured,
+    }
+}
+
+/// Messages per second over all blocks; as much as was offered, if it is so within
+/// [`ACHIEVED_MIN`].
+fn achieved(measured: &Measured) -> Option<f64> {
+    let achieved = measured.median(|turn| Some(turn.messages_per_s))?;
+    let offered = measured.load.offered_per_s.filter(|offered| achieved >= ACHIEVED_MIN * offered);
+    Some(offered.unwrap_or(achieved))
+}
+
+/// The generator had no time left although the server and the machine had some: then the rate is
+/// the generator's, and says nothing of the server.
+///
+/// In an open loop that achieves its rate the generator may be as busy as it likes: it paces.
+fn generator_was_the_limit(measured: &Measured) -> Option<String> {
+    if measured.load.offered_per_s.is_some_and(|offered| achieved(measured) >= Some(offered)) {
+        return None;
+    }
+    let client = measured.median(|turn| Some(turn.client_busy))?;
+    let server = measured.median(|turn| turn.server_cores)?;
+    let machine = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
+    let limited = client >= SATURATED && server < BUSY && client + server < BUSY * machine;
+    limited.then(|| {
+        let (client, server) = (client * 100.0, server * 100.0);
+        format!(
+            "the generator was the limit: it used {client:.0} % of a core, the server {server:.0} %"
+        )
+    })
+}
+
+fn flags(measured: &Measured) -> Vec<String> {
+    let mut flags = Vec::new();
+    flags.extend(generator_was_the_limit(measured));
+    let steal = median_of(&measured.cost_runs, |run| cores(run, &run.usage.steal));
+    if let Reading::Measured(steal) = steal
+        && steal > STEAL_MAX
+    {
+        flags.push(format!("the hypervisor kept {:.0} % of a core", steal * 100.0));
+    }
+    let missed = measured.turns.iter().filter(|turn| turn.is_none()).count();
+    if missed > 0 && missed < measured.turns.len() {
+        flags.push(format!("{missed} of {} blocks missing", measured.turns.len()));
+    }
+    flags
+}
+
+fn latencies(measured: &Measured) -> Vec<Latency> {
+    let Some(all) = &measured.latency else { return Vec::new() };
+    let curve = |kind, times: &Histogram<u64>| Latency {
+        kind,
+        samples: times.len(),
+        mean_ns: times.mean(),
+        max_ns: times.max(),
+        // A percentile that fewer than ten samples lie beyond is an anecdote.
+        percentiles: QUANTILES
+            .iter()
+            .filter(|quantile| {
+                let beyond = (1.0 - **quantile) * times.len() as f64;
+                beyond >= 10.0 || **quantile == 1.0 || **quantile <= 0.5
+            })
+            .map(|quantile| Percentile {
+                quantile: *quantile,
+                ns: times.value_at_quantile(*quantile),
+            })
+            .collect(),
+    };
+    let kinds = [
+        (LatencyKind::Response, &all.response),
+        (LatencyKind::Service, &all.service),
+        (LatencyKind::Lateness, &all.lateness),
+    ];
+    let open_loop = measured.load.offered_per_s.is_some();
+    let kinds = kinds.into_iter().filter(|(_, times)| !times.is_empty());
+    kinds
+        .map(|(kind, times)| match kind {
+            // In a closed loop a message is meant to be sent when it is sent.
+            LatencyKind::Response if !open_loop => curve(LatencyKind::Service, times),
+            _ => curve(kind, times),
+        })
+        .collect()
+}
+
+fn cost(measured: &Measured) -> Option<CaseCost> {
+    let runs = &measured.cost_runs;
+    if runs.is_empty() {
+        return None;
+    }
+    let per_message = |get: fn(&Cost) -> Reading<f64>| {
+        median_of(runs, |run| match run.messages {
+            0 => Reading::unavailable("no messages"),
+            messages => get(&run.cost).map(|count| count / messages as f64),
+        })
+    };
+    let ns = |time: &Reading<Duration>| time.clone().map(|time| time.as_secs_f64() * 1e9);
+    let count = |count: &Reading<u64>| count.clone().map(|count| count as f64);
+    // Turns are many and interleaved: the better source, where they know.
+    let cpu = match measured.median(|turn| turn.per_cpu_s.filter(|rate| *rate > 0.0)) {
+        Some(per_cpu_s) => Reading::Measured(1e9 / per_cpu_s),
+        None => per_message(|cost| cost.cpu.clone().map(|cpu| cpu.as_secs_f64() * 1e9)),
+    };
+    let user_share = match &measured.whole {
+        Some(whole) => ns(&whole.user).zip_with(ns(&whole.cpu), |user, cpu| user / cpu),
+        None => median_of(runs, |run| ns(&run.cost.user).zip_with(ns(&run.cost.cpu), |u, c| u / c)),
+    };
+    let bytes = &measured.bytes_per_connection;
+    Some(CaseCost {
+        server_user_ns_per_message: cpu
+            .clone()
+            .zip_with(user_share.clone(), |cpu, share| cpu * share),
+        server_system_ns_per_message: cpu
+            .clone()
+            .zip_with(user_share, |cpu, share| cpu * (1.0 - share)),
+        server_cpu_ns_per_message: cpu,
+        voluntary_switches_per_message: per_message(|cost| {
+            cost.voluntary_switches.clone().map(|count| count as f64)
+        }),
+        involuntary_switches_per_message: per_message(|cost| {
+            cost.involuntary_switches.clone().map(|count| count as f64)
+        }),
+        syscalls_per_message: measured.syscalls.clone(),
+        server_cores: match measured.median(|turn| turn.server_cores) {
+            Some(cores) => Reading::Measured(cores),
+            None => Reading::unavailable("the server's CPU time could not be read"),
+        },
+        client_cores: median_of(runs, |run| cores(run, &run.usage.client_cpu)),
+        client_cpu_ns_per_message: match measured.median(|turn| turn.client_ns_per_message) {
+            Some(ns) => Reading::Measured(ns),
+            None => Reading::unavailable("no messages"),
+        },
+        softirq_cores: median_of(runs, |run| cores(run, &run.usage.softirq)),
+        steal_cores: median_of(runs, |run| cores(run, &run.usage.steal)),
+        rss_bytes: median_of(runs, |run| count(&run.cost.rss)),
+        peak_rss_bytes: median_of(runs, |run| count(&run.cost.peak_rss)),
+        bytes_per_connection: median_of(bytes, |bytes: &Reading<f64>| bytes.clone()),
+        threads: median_of(runs, |run| count(&run.cost.threads)),
+        processes: median_of(runs, |run| count(&run.cost.processes)),
+    })
+}
+
+/// Processors kept busy: the time divided by the wall clock's.
+fn cores(run: &CostRun, time: &Reading<Duration>) -> Reading<f64> {
+    time.clone().map(|time| time.as_secs_f64() / run.usage.elapsed.as_secs_f64())
+}
+
+/// The median of what is known; if nothing is, the reason of the first.
+fn median_of<T>(all: &[T], get: impl Fn(&T) -> Reading<f64>) -> Reading<f64> {
+    let readings: Vec<Reading<f64>> = all.iter().map(get).collect();
+    let values: Vec<f64> = readings.iter().filter_map(|reading| reading.value().copied()).collect();
+    match median(&values) {
+        Some(median) => Reading::Measured(median),
+        None => readings.into_iter().next().unwrap_or(Reading::unavailable("never measured")),
+    }
+}

@@ -1,0 +1,62 @@
+//! What was measured of one server at one point, before it is summed up.
+
+use crate::cost::{Cost, Reading};
+use crate::load::Latency;
+
+use super::result::{LoadInfo, SyscallRate};
+use super::turn::{CostRun, Turn};
+
+/// What was measured of one server at one point.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    pub(super) load: LoadInfo,
+    /// Why it was not tried.
+    pub(super) skipped: Option<String>,
+    /// The first thing that went wrong.
+    pub(super) failure: Option<String>,
+    /// One for each block.
+    pub(super) turns: Vec<Option<Turn>>,
+    pub(super) latency: Option<Latency>,
+    pub(super) cost_runs: Vec<CostRun>,
+    /// Over all slices, for the split into user and system time only.
+    pub(super) whole: Option<Cost>,
+    pub(super) syscalls: Reading<Vec<SyscallRate>>,
+    pub(super) bytes_per_connection: Vec<Reading<f64>>,
+}
+
+impl Measured {
+    pub(super) fn nothing(load: LoadInfo) -> Measured {
+        Measured {
+            load,
+            skipped: None,
+            failure: None,
+            turns: Vec::new(),
+            latency: None,
+            cost_runs: Vec::new(),
+            whole: None,
+            syscalls: Reading::unavailable("not counted in this scenario"),
+            bytes_per_connection: Vec::new(),
+        }
+    }
+
+    /// Whether it takes part.
+    pub(super) fn is_in(&self) -> bool {
+        self.skipped.is_none() && self.failure.is_none()
+    }
+
+    /// Notes what went wrong, if it is the first.
+    pub(super) fn fail(&mut self, error: impl ToString) {
+        self.failure.get_or_insert(error.to_string());
+    }
+
+    /// The figures of `get` over all blocks, in their order.
+    pub(super) fn per_block(&self, get: impl Fn(&Turn) -> Option<f64>) -> Vec<Option<f64>> {
+        self.turns.iter().map(|turn| turn.as_ref().and_then(&get)).collect()
+    }
+
+    /// The median of `get` over the blocks.
+    pub(super) fn median(&self, get: impl Fn(&Turn) -> Option<f64>) -> Option<f64> {
+        let values: Vec<f64> = self.per_block(get).into_iter().flatten().collect();
+        crate::statistics::median(&values)
+    }
+}

@@ -1,0 +1,231 @@
+//! What is compared: the scenarios, each with the question it answers.
+
+use std::time::Duration;
+
+use super::result::{Axis, LoadInfo, Metric};
+
+/// One question, and the loads that answer it.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) question: &'static str,
+    /// Name, unit, and whether it suits a logarithmic scale.
+    axis: (&'static str, &'static str, bool),
+    pub(super) metric: Metric,
+    pub(super) turns: Turns,
+    points: &'static [f64],
+    few_points: &'static [f64],
+    load: fn(f64) -> LoadInfo,
+    /// What grows along the axis and is worth a straight line.
+    pub(super) fitted: bool,
+}
+
+/// How the servers take turns, and what a turn is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turns {
+    /// Closed loop in slices where the connections of all servers fit into one process, else in
+    /// blocks.
+    Slices,
+    /// Closed loop in blocks of fresh processes.
+    Blocks,
+    /// Open loop in blocks; x is the share of each server's own capacity.
+    ShareOfCapacity,
+    /// Open loop in blocks; x is the share of the capacity of the slowest server.
+    ShareOfSlowest,
+    /// Connections that say nothing, in blocks.
+    Silence,
+}
+
+/// The connections of all servers of a ring together, at most; the client needs a descriptor for
+/// each.
+const RING_CONNECTIONS_MAX: usize = 1500;
+
+const SMALL: LoadInfo = LoadInfo {
+    connections: 1,
+    idle: 0,
+    slow_readers: 0,
+    size_bytes: 64,
+    depth: 1,
+    offered_per_s: None,
+    churn: false,
+    work_ns: 0,
+};
+
+/// CPU time that each request of `slow_handler` takes.
+const SLOW_HANDLER: Duration = Duration::from_millis(1);
+
+/// All of them, in the order they are run.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "ping_pong",
+        question: "How long does one client wait for each message when nobody else is there?",
+        axis: ("connections", "connections", false),
+        metric: Metric::MessagesPerSecond,
+        turns: Turns::Slices,
+        points: &[1.0],
+        few_points: &[1.0],
+        load: |_| SMALL,
+        fitted: false,
+    },
+    Scenario {
+        name: "active",
+        question: "How many messages per second when every connection is busy?",
+        axis: ("connections", "connections", true),
+        metric: Metric::MessagesPerSecond,
+        turns: Turns::Slices,
+        points: &[4.0, 16.0, 64.0, 256.0],
+        few_points: &[64.0],
+        load: |x| LoadInfo { connections: x as usize, ..SMALL },
+        fitted: false,
+    },
+    Scenario {
+        name: "idle_herd",
+        question: "What do idle connections cost the 16 that are active?",
+        axis: ("idle connections", "connections", true),
+        metric: Metric::MessagesPerSecond,
+        turns: Turns::Slices,
+        points: &[0.0, 100.0, 400.0, 900.0, 10_000.0],
+        few_points: &[0.0, 900.0],
+        load: |x| LoadInfo { connections: 16, idle: x as usize, ..SMALL },
+        fitted: true,
+    },
+    Scenario {
+        name: "payload",
+        question: "How many bytes per second on one connection, by size of message?",
+        axis: ("message size", "bytes", true),
+        metric: Metric::BytesPerSecond,
+        turns: Turns::Slices,
+        points: &[64.0, 4096.0, 65536.0, 1048576.0],
+        few_points: &[65536.0],
+        load: |x| LoadInfo { size_bytes: x as usize, ..SMALL },
+        fitted: false,
+    },
+    Scenario {
+        name: "churn",
+        question: "How many clients per second that connect, send one message and leave?",
+        axis: ("connections at a time", "connections", false),
+        metric: Metric::ConnectionsPerSecond,
+        turns: Turns::Blocks,
+        points: &[4.0],
+        few_points: &[4.0],
+        load: |x| LoadInfo { connections: x as usize, churn: true, ..SMALL },
+        fitted: false,
+    },
+    Scenario {
+        name: "offered_load",
+        question: "How long do messages take that arrive by the clock, the closer to its own \
+                   capacity a server runs?",
+        axis: ("share of own capacity", "", false),
+        metric: Metric::LatencyP99,
+        turns: Turns::ShareOfCapacity,
+        points: &[0.25, 0.5, 0.75, 0.9, 1.1],
+        few_points: &[0.5],
+        load: |_| LoadInfo { connections: 16, ..SMALL },
+        fitted: false,
+    },
+    Scenario {
+        name: "offered_load_common",
+        question: "How long do messages take that arrive at the same rate at every server?",
+        axis: ("share of the slowest server's capacity", "", false),
+        metric: Metric::LatencyP99,
+        turns: Turns::ShareOfSlowest,
+        points: &[0.5],
+        few_points: &[0.5],
+        load: |_| LoadInfo { connections: 16, ..SMALL },
+        fitted: false,
+    },
+    Scenario {
+        name: "slow_handler",
+        question: "What does a request that computes for 1 ms do to the others?",
+        axis: ("connections", "connections", true),
+        metric: Metric::LatencyP50,
+        turns: Turns::Slices,
+        points: &[1.0, 4.0, 16.0],
+        few_points: &[4.0],
+        load: |x| LoadInfo {
+            connections: x as usize,
+            work_ns: SLOW_HANDLER.as_nanos() as u64,
+            ..SMALL
+        },
+        fitted: false,
+    },
+    Scenario {
+        name: "slow_readers",
+        question: "What do clients that send without reading do to the 16 that behave?",
+        axis: ("slow readers", "connections", true),
+        metric: Metric::MessagesPerSecond,
+        turns: Turns::Slices,
+        points: &[0.0, 16.0, 64.0],
+        few_points: &[16.0],
+        load: |x| LoadInfo { connections: 16, slow_readers: x as usize, ..SMALL },
+        fitted: false,
+    },
+    Scenario {
+        name: "quiet",
+        question: "What does a server cost while nobody says anything?",
+        axis: ("idle connections", "connections", true),
+        metric: Metric::CpuPerSecond,
+        turns: Turns::Silence,
+        points: &[1.0, 900.0],
+        few_points: &[900.0],
+        load: |x| LoadInfo { connections: 0, idle: x as usize, ..SMALL },
+        fitted: false,
+    },
+];
+
+impl Scenario {
+    pub(super) fn points(&self, few: bool) -> &'static [f64] {
+        if few { self.few_points } else { self.points }
+    }
+
+    pub(super) fn load(&self, x: f64) -> LoadInfo {
+        (self.load)(x)
+    }
+
+    pub(super) fn axis(&self) -> Axis {
+        let (name, unit, log) = self.axis;
+        Axis { name: name.to_owned(), unit: unit.to_owned(), log }
+    }
+
+    /// How the servers take turns at one point, with this many of them.
+    pub(super) fn turns_at(&self, x: f64) -> Turns {
+        let load = self.load(x);
+        let each = load.connections + load.idle + load.slow_readers;
+        if self.turns == Turns::Slices && each > RING_CONNECTIONS_MAX {
+            Turns::Blocks
+        } else {
+            self.turns
+        }
+    }
+
+    /// The point in words.
+    pub(super) fn label(&self, x: f64) -> String {
+        match (self.name, self.turns) {
+            (_, Turns::ShareOfCapacity | Turns::ShareOfSlowest) => format!("{:.0} %", x * 100.0),
+            ("idle_herd" | "quiet", _) => format!("{x} idle"),
+            ("slow_readers", _) => format!("{x} slow"),
+            ("payload", _) if x >= 1048576.0 => format!("{} MiB", x / 1048576.0),
+            ("payload", _) if x >= 1024.0 => format!("{} KiB", x / 1024.0),
+            ("payload", _) => format!("{x} B"),
+            _ if x == 1.0 => "1 connection".to_owned(),
+            _ => format!("{x} connections"),
+        }
+    }
+
+    /// What filters match: as criterion names its benchmarks.
+    pub(super) fn id(&self, server: &str, x: f64) -> String {
+        format!("{}/{server}/{x}", self.name)
+    }
+}
+
+impl LoadInfo {
+    /// Connections that the server must serve at the same time for the load to proceed.
+    pub(super) fn served_at_once(&self) -> usize {
+        // Without places for all, churning clients and silent ones merely wait in the backlog.
+        if self.churn { 1 } else { self.connections + self.idle + self.slow_readers }
+    }
+
+    /// All connections that exist at the same time.
+    pub(super) fn total_connections(&self) -> usize {
+        self.connections + self.idle + self.slow_readers
+    }
+}

@@ -1,0 +1,155 @@
+//! What is said of simulated measurements.
+
+use crate::catalogue::SERVERS;
+use crate::entrant::Entrant;
+use crate::statistics::Verdict;
+
+use super::args::Layout;
+use super::measured::Measured;
+use super::result::{
+    Axis, Environment, Interleaving, LoadInfo, Method, Metric, Origin, Outcome, Point, Results,
+    SCHEMA, Scenario, ServerInfo,
+};
+use super::turn::Turn;
+use super::{baseline, environment, judge, output};
+
+const BLOCKS: usize = 20;
+
+fn entrant(name: &str, origin: Origin) -> Entrant {
+    let command = vec!["server".to_owned(), "{addr}".to_owned()];
+    Entrant { name: name.to_owned(), origin, traits: SERVERS[0].traits, command, announces: true }
+}
+
+/// The blocks of a server of this rate, with a deterministic wobble of half a per cent, and with
+/// these shares of a core used by server and generator.
+fn measured(rate: f64, shift: usize, (server, client): (f64, f64)) -> Measured {
+    let turn = |block: usize| Turn {
+        value: rate * (1.0 + 0.005 * (((block + shift) % 5) as f64 - 2.0) / 2.0),
+        messages_per_s: rate,
+        per_cpu_s: Some(rate / server),
+        server_cores: Some(server),
+        client_busy: client,
+        client_ns_per_message: Some(client * 1e9 / rate),
+    };
+    let load = LoadInfo { connections: 64, size_bytes: 64, depth: 1, ..LoadInfo::default() };
+    Measured {
+        turns: (0..BLOCKS).map(|block| Some(turn(block))).collect(),
+        ..Measured::nothing(load)
+    }
+}
+
+/// A point with a reference of 100 000 messages per second, its control, and a server of `rate`.
+fn point(rate: f64, busy: (f64, f64)) -> Point {
+    let names = [
+        ("base", Origin::Workspace),
+        ("other", Origin::Workspace),
+        ("base (again)", Origin::Control),
+    ];
+    let entrants = names.map(|(name, origin)| entrant(name, origin));
+    let all =
+        [measured(1e5, 0, (0.95, 0.8)), measured(rate, 2, busy), measured(1e5, 3, (0.95, 0.8))];
+    let place = (64.0, "64 connections".to_owned());
+    judge::point(&entrants, &all, place, Metric::MessagesPerSecond, (0, 2), 1)
+}
+
+fn results(point: Point) -> Results {
+    let environment: Environment = environment::before(&Layout::default());
+    let server = |name: &str, origin| ServerInfo {
+        name: name.to_owned(),
+        origin,
+        command: Vec::new(),
+        reference: name == "base",
+        spins: false,
+        scans: false,
+        concurrency: None,
+    };
+    let axis = Axis { name: "connections".to_owned(), unit: "connections".to_owned(), log: true };
+    let interleaving = Interleaving::Blocks { blocks: BLOCKS, run_ns: 1, warm_up_ns: 1 };
+    Results {
+        schema: SCHEMA,
+        started_unix_s: 0,
+        elapsed_s: 1.0,
+        complete: true,
+        quick: false,
+        command: Vec::new(),
+        seed: 1,
+        environment,
+        servers: vec![
+            server("base", Origin::Workspace),
+            server("other", Origin::Workspace),
+            server("base (again)", Origin::Control),
+        ],
+        scenarios: vec![Scenario {
+            name: "active".to_owned(),
+            question: "How fast?".to_owned(),
+            method: Method { interleaving, text: String::new(), elapsed_s: 1.0 },
+            axis,
+            metric: Metric::MessagesPerSecond,
+            reference: "base".to_owned(),
+            points: vec![point],
+            fits: Vec::new(),
+            notes: Vec::new(),
+        }],
+    }
+}
+
+#[test]
+fn a_slower_server_is_called_so_and_the_control_is_not() {
+    let point = point(9e4, (0.95, 0.8));
+    let verdicts: Vec<_> =
+        point.cases.iter().map(|case| case.comparisons.first().map(|c| c.verdict)).collect();
+    assert_eq!(verdicts, [None, Some(Verdict::Slower), Some(Verdict::NotDistinguishable)]);
+    assert!(point.noise_floor.unwrap().strays() < 1.02);
+}
+
+#[test]
+fn a_server_is_not_ranked_by_its_rate_when_the_generator_was_the_limit() {
+    let point = point(9e4, (0.5, 0.99));
+    let comparisons = &point.cases[1].comparisons;
+    assert!(comparisons[0].unranked.as_ref().unwrap().contains("generator was the limit"));
+    assert_eq!(comparisons[0].verdict, Verdict::NotDistinguishable);
+    // What it does with its own CPU time can still be told.
+    assert_eq!(comparisons[1].metric, Metric::MessagesPerCpuSecond);
+    assert_eq!((comparisons[1].verdict, &comparisons[1].unranked), (Verdict::Faster, &None));
+}
+
+#[test]
+fn an_offered_rate_that_was_not_achieved_is_saturation_or_the_generators_fault() {
+    let outcome = |busy| {
+        let mut late = measured(9e4, 0, busy);
+        late.load.offered_per_s = Some(1e5);
+        let entrants = [entrant("base", Origin::Workspace)];
+        let place = (1.0, "100 %".to_owned());
+        let point = judge::point(&entrants, &[late], place, Metric::LatencyP99, (0, 0), 1);
+        point.cases[0].outcome.clone()
+    };
+    assert_eq!(outcome((0.98, 0.7)), Outcome::Saturated);
+    assert!(matches!(outcome((0.4, 0.99)), Outcome::Invalid(_)));
+}
+
+#[test]
+fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
+    let then = results(point(1e5, (0.95, 0.8)));
+    let (found, compared) = baseline::regressions(&then, &then);
+    assert_eq!((found.len(), compared), (0, 2), "{found:?}");
+    let (found, _) = baseline::regressions(&results(point(9e4, (0.95, 0.8))), &then);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("active/other/64 connections: messages/s"), "{found:?}");
+    let (found, _) = baseline::regressions(&results(point(11e4, (0.95, 0.8))), &then);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn the_reports_can_be_read_again() {
+    let dir = std::env::temp_dir().join(format!("compare-test-{}", std::process::id()));
+    let results = results(point(9e4, (0.95, 0.8)));
+    output::write(&results, &dir).unwrap();
+    let read = output::read(&dir.join("report.json"));
+    let csv = std::fs::read_to_string(dir.join("report.csv"));
+    std::fs::remove_dir_all(&dir).unwrap();
+    let text = |results: &Results| serde_json::to_string(results).unwrap();
+    assert_eq!(text(&read.unwrap()), text(&results));
+    let csv = csv.unwrap();
+    let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(columns, [columns[0]; 4]);
+}

@@ -1,0 +1,242 @@
+//! A server that is running with its clients connected, and one turn of it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+
+use crate::cost::syscalls::Tracer;
+use crate::cost::{Cost, CpuClock, Meter, Reading, Usage};
+use crate::entrant::Entrant;
+use crate::load::{Control, Latency, Plan, Sample, Session, Slice};
+use crate::process::Process;
+
+use super::args::Layout;
+use super::result::{LoadInfo, Metric, SyscallRate};
+
+/// With fewer connections the growth of a server's memory says nothing of one.
+const CONNECTIONS_MIN: usize = 100;
+
+/// Messages sent after the tracer has attached and before it counts.
+const TRACED_WARM_UP: u64 = 20;
+
+/// What one turn measured.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    /// The scenario's metric.
+    pub(super) value: f64,
+    /// Messages per second.
+    pub(super) messages_per_s: f64,
+    /// Messages per second of the server's CPU time, warm-up and drain included in both.
+    pub(super) per_cpu_s: Option<f64>,
+    /// Processors that the server kept busy.
+    pub(super) server_cores: Option<f64>,
+    /// Share of a core that the busiest generator thread used.
+    pub(super) client_busy: f64,
+    /// Generator's CPU time per message in nanoseconds.
+    pub(super) client_ns_per_message: Option<f64>,
+}
+
+/// What an uninterrupted run cost.
+#[derive(Clone, Debug)]
+pub(super) struct CostRun {
+    pub(super) cost: Cost,
+    pub(super) usage: Usage,
+    pub(super) messages: u64,
+}
+
+/// A server with its clients.
+pub(super) struct Running {
+    // Dropped first: a server sees its clients leave before it is killed.
+    session: Option<Session>,
+    process: Process,
+    clock: CpuClock,
+    control: Arc<Control>,
+    /// Memory that each connection added, in bytes.
+    pub(super) bytes_per_connection: Reading<f64>,
+    /// All turns taken together.
+    pub(super) latency: Option<Latency>,
+}
+
+impl Running {
+    /// Starts the server and connects its clients.
+    pub(super) fn start(
+        entrant: &Entrant,
+        load: &LoadInfo,
+        layout: &Layout,
+        control: &Arc<Control>,
+        seed: u64,
+    ) -> io::Result<Running> {
+        let work = Duration::from_nanos(load.work_ns);
+        let process = entrant.start(work, &layout.server)?;
+        let meter = Meter::start(process.pid());
+        let plan = Plan {
+            // A session has at least one connection that could talk.
+            connections: load.connections.max(1),
+            idle: if load.connections == 0 { load.idle.saturating_sub(1) } else { load.idle },
+            slow_readers: load.slow_readers,
+            size: load.size_bytes,
+            depth: load.depth,
+            churn: load.churn,
+            pin: layout.client.clone(),
+            seed,
+            control: Arc::clone(control),
+            ..Plan::new(process.addr())
+        };
+        let mut session = Session::open(&plan)?;
+        if !load.churn {
+            // Every connection has been accepted once those that came last are answered.
+            let sample = session.run(&Slice::of_messages(plan.connections as u64))?;
+            complain(&sample, &session.first_fault())?;
+        }
+        let connections = load.total_connections();
+        let bytes_per_connection = if connections < CONNECTIONS_MIN || load.churn {
+            Reading::unavailable("too few connections to tell")
+        } else {
+            meter.stop().growth.map(|growth| growth as f64 / connections as f64)
+        };
+        Ok(Running {
+            session: Some(session),
+            clock: CpuClock::of(process.pid())?,
+            process,
+            control: Arc::clone(control),
+            bytes_per_connection,
+            latency: None,
+        })
+    }
+
+    /// Stops (SIGSTOP) the server with all its children, so that another has the machine for
+    /// itself.
+    pub(super) fn pause(&self) -> io::Result<()> {
+        Ok(killpg(self.process.pid(), Signal::SIGSTOP)?)
+    }
+
+    /// Ends a pause.
+    pub(super) fn resume(&self) -> io::Result<()> {
+        Ok(killpg(self.process.pid(), Signal::SIGCONT)?)
+    }
+
+    /// Begins to measure the process tree.
+    pub(super) fn meter(&self) -> Meter {
+        Meter::start(self.process.pid())
+    }
+
+    /// Runs one slice and takes it down as a turn; `None` if no message came back in it.
+    ///
+    /// # Errors
+    ///
+    /// Any fault of any connection.
+    pub(super) fn turn(&mut self, slice: &Slice, metric: Metric) -> io::Result<Option<Turn>> {
+        let Some(session) = &mut self.session else { return Err(io::Error::other("no clients")) };
+        session.clear();
+        let (started, answered) = (Instant::now(), self.control.answered());
+        let cpu_before = self.clock.now();
+        let sample = session.run(slice)?;
+        let (cpu_after, elapsed) = (self.clock.now(), started.elapsed());
+        complain(&sample, &session.first_fault())?;
+        let all_messages = self.control.answered() - answered;
+        let cpu = cpu_before.and_then(|before| Ok(cpu_after?.saturating_sub(before)));
+        let cpu = cpu.ok().filter(|cpu| !cpu.is_zero());
+        let latency = session.latency();
+        let percentile = |quantile| latency.response.value_at_quantile(quantile) as f64;
+        let turn = Turn {
+            value: match metric {
+                Metric::MessagesPerSecond | Metric::ConnectionsPerSecond => sample.rate(),
+                Metric::BytesPerSecond => sample.bytes as f64 / sample.elapsed.as_secs_f64(),
+                Metric::LatencyP50 => percentile(0.5),
+                Metric::LatencyP99 => percentile(0.99),
+                Metric::MessagesPerCpuSecond => {
+                    all_messages as f64 / cpu.unwrap_or_default().as_secs_f64()
+                }
+                Metric::CpuPerSecond => {
+                    cpu.unwrap_or_default().as_secs_f64() * 1e9 / elapsed.as_secs_f64()
+                }
+            },
+            messages_per_s: sample.rate(),
+            per_cpu_s: cpu.map(|cpu| all_messages as f64 / cpu.as_secs_f64()),
+            server_cores: cpu.map(|cpu| cpu.as_secs_f64() / elapsed.as_secs_f64()),
+            client_busy: sample.cpu.busiest_thread,
+            client_ns_per_message: (all_messages > 0)
+                .then(|| sample.cpu.total().as_secs_f64() * 1e9 / all_messages as f64),
+        };
+        match &mut self.latency {
+            Some(all) => all.add(latency),
+            None => self.latency = Some(latency.clone()),
+        }
+        // Something else had the machine for the whole turn: that is no fault, and no measurement.
+        Ok(Some(turn).filter(|turn| sample.messages > 0 && turn.value.is_finite()))
+    }
+
+    /// An uninterrupted run, for what slices would disturb: switches, memory.
+    pub(super) fn cost_run(&mut self, slice: &Slice) -> io::Result<CostRun> {
+        let Some(session) = &mut self.session else { return Err(io::Error::other("no clients")) };
+        let (meter, before) = (Meter::start(self.process.pid()), Usage::now());
+        let answered = self.control.answered();
+        let sample = session.run(slice)?;
+        let messages = self.control.answered() - answered;
+        let usage = Usage::now().since(&before);
+        let cost = meter.stop();
+        complain(&sample, &session.first_fault())?;
+        Ok(CostRun { cost, usage, messages })
+    }
+
+    /// A turn in which nobody says anything for `duration`.
+    pub(super) fn silence(&self, duration: Duration) -> io::Result<(Turn, CostRun)> {
+        let (meter, before) = (Meter::start(self.process.pid()), Usage::now());
+        let (started, cpu_before) = (Instant::now(), self.clock.now()?);
+        thread::sleep(duration);
+        let cpu = self.clock.now()?.saturating_sub(cpu_before);
+        let cores = cpu.as_secs_f64() / started.elapsed().as_secs_f64();
+        let usage = Usage::now().since(&before);
+        let turn = Turn {
+            value: cores * 1e9,
+            messages_per_s: 0.0,
+            per_cpu_s: None,
+            server_cores: Some(cores),
+            client_busy: 0.0,
+            client_ns_per_message: None,
+        };
+        Ok((turn, CostRun { cost: meter.stop(), usage, messages: 0 }))
+    }
+
+    /// System calls by name over a fixed number of messages. Nothing is timed meanwhile.
+    pub(super) fn syscalls(&mut self, messages: u64, load: &LoadInfo) -> Reading<Vec<SyscallRate>> {
+        if load.work_ns > 0 {
+            return Reading::unavailable("--work asks the clock again and again");
+        }
+        Reading::from(self.count_syscalls(messages))
+    }
+
+    fn count_syscalls(&mut self, messages: u64) -> io::Result<Vec<SyscallRate>> {
+        let Some(session) = &mut self.session else { return Err(io::Error::other("no clients")) };
+        let tracer = Tracer::attach(self.process.pid())?;
+        session.run(&Slice::of_messages(TRACED_WARM_UP))?;
+        tracer.reset();
+        let sample = session.run(&Slice::of_messages(messages))?;
+        let counts = tracer.counts();
+        complain(&sample, &session.first_fault())?;
+        if sample.messages == 0 {
+            return Err(io::Error::other("no message came back while system calls were counted"));
+        }
+        let mut rates: Vec<SyscallRate> = counts
+            .into_iter()
+            .map(|(name, count)| SyscallRate {
+                name,
+                per_message: count as f64 / sample.messages as f64,
+            })
+            .collect();
+        rates.sort_by(|a, b| b.per_message.total_cmp(&a.per_message));
+        Ok(rates)
+    }
+}
+
+/// A fault of any connection spoils a measurement.
+fn complain(sample: &Sample, first_fault: &Option<String>) -> io::Result<()> {
+    if sample.faults.total() == 0 {
+        return Ok(());
+    }
+    let place = first_fault.as_deref().unwrap_or_default();
+    Err(io::Error::other(format!("faults: {} ({place})", sample.faults)))
+}

@@ -1,0 +1,226 @@
+//! A server that takes part in a benchmark: what it is called, how it is started, what it can
+//! serve.
+
+use std::io;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+use crate::build::{Binaries, build_servers};
+use crate::catalogue::{Concurrency, PerClient, SERVERS, Server, Traits};
+use crate::compare::result::Origin;
+use crate::process::{Process, command_for, free_addr};
+
+/// Descriptors that a server needs besides those of its clients.
+const DESCRIPTOR_RESERVE: u64 = 40;
+
+/// The runtimes' echo servers in `examples/`: name of the entrant, example, arguments.
+const YARDSTICKS: &[(&str, &str, &[&str])] = &[
+    ("tokio-1", "tokio_echo", &["--threads", "1"]),
+    ("tokio-n", "tokio_echo", &[]),
+    ("smol", "smol_echo", &[]),
+];
+
+/// What is assumed of a server that we know nothing about.
+const UNKNOWN: Traits = Traits {
+    concurrency: Concurrency::Unbounded,
+    spins: false,
+    scans: false,
+    descriptor_ceiling: None,
+    per_client: PerClient::Entry,
+};
+
+/// A server that takes part in a benchmark.
+#[derive(Clone, Debug)]
+pub struct Entrant {
+    /// Its name in tables and filters.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it can serve.
+    pub traits: Traits,
+    /// Program and arguments, with the address to listen on as `{addr}`.
+    pub command: Vec<String>,
+    /// Whether it prints `listening on ADDR` as the contract has it. Another is told a port that is
+    /// free.
+    pub announces: bool,
+}
+
+/// Builds the catalogue's servers and starts with them; `all` takes every variant, otherwise it is
+/// the plain form of each package, and the server that serves one client at a time.
+///
+/// # Errors
+///
+/// When the servers do not build.
+pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
+    let chosen: Vec<&Server> = SERVERS.iter().filter(|server| all || !server.variant).collect();
+    let mut packages: Vec<&str> = chosen.iter().map(|server| server.package).collect();
+    packages.dedup();
+    let binaries = build_servers(&packages, &[])?;
+    chosen
+        .into_iter()
+        .map(|server| {
+            let (origin, traits) = (Origin::Workspace, server.traits);
+            let command = command(&binaries, server.package, server.args)?;
+            let name = server.name.to_owned();
+            Ok(Entrant { name, origin, traits, command, announces: true })
+        })
+        .collect()
+}
+
+/// The names that [`of_workspace`] would return, without building anything.
+pub fn names_of_workspace(all: bool) -> impl Iterator<Item = (&'static str, Traits)> {
+    let chosen = SERVERS.iter().filter(move |server| all || !server.variant);
+    chosen.map(|server| (server.name, server.traits))
+}
+
+/// Builds the echo servers on asynchronous runtimes.
+///
+/// # Errors
+///
+/// When they do not build.
+pub fn yardsticks() -> io::Result<Vec<Entrant>> {
+    let mut examples: Vec<&str> = YARDSTICKS.iter().map(|(_, example, _)| *example).collect();
+    examples.dedup();
+    let binaries = build_servers(&[], &examples)?;
+    let entrants = YARDSTICKS.iter().map(|(name, example, args)| {
+        let (name, origin) = ((*name).to_owned(), Origin::Yardstick);
+        let command = command(&binaries, example, args)?;
+        Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: true })
+    });
+    entrants.collect()
+}
+
+/// The names that [`yardsticks`] would return.
+pub fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
+    YARDSTICKS.iter().map(|(name, ..)| (*name, UNKNOWN))
+}
+
+/// Anyone's server, in any language: `name=command {addr}`. The command is split at blanks.
+///
+/// # Errors
+///
+/// In words, what the text lacks.
+pub fn given(text: &str) -> Result<Entrant, String> {
+    let (name, command) = text.split_once('=').ok_or("give it as name='command {addr}'")?;
+    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    if name.is_empty() || command.is_empty() {
+        return Err("give it as name='command {addr}'".to_owned());
+    }
+    if !command.iter().any(|word| word.contains("{addr}") || word.contains("{port}")) {
+        return Err("the command must say where to listen: {addr}, or {host} and {port}".to_owned());
+    }
+    let (name, origin) = (name.to_owned(), Origin::Given);
+    Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: false })
+}
+
+impl Entrant {
+    /// Starts it in a process of its own, on the given CPUs (none: on all that we may use), with
+    /// `--work` if that is not zero.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or does not listen; it is not left running.
+    pub fn start(&self, work: Duration, cpus: &[usize]) -> io::Result<Process> {
+        let mut words = self.command.clone();
+        if !work.is_zero() {
+            words.extend(["--work".to_owned(), format!("{}ns", work.as_nanos())]);
+        }
+        pinned(cpus, || {
+            let addr = if self.announces { ([127, 0, 0, 1], 0).into() } else { free_addr()? };
+            let command = command_for(&words, addr);
+            let mut command = command.ok_or_else(|| io::Error::other("no {addr} to listen on"))?;
+            if self.announces {
+                Process::start(&mut command)
+            } else {
+                Process::start_at(&mut command, addr)
+            }
+        })
+    }
+
+    /// Why it cannot hold `connections` at once, all of them served; `None` if it can.
+    pub fn excuse(&self, connections: usize) -> Option<String> {
+        excuse(&self.traits, connections)
+    }
+}
+
+/// Why a server with these traits cannot hold `connections` at once; `None` if it can.
+pub fn excuse(traits: &Traits, connections: usize) -> Option<String> {
+    if let Concurrency::AtMost(most) = traits.concurrency
+        && connections > most
+    {
+        return Some(format!("serves {} at a time", traits.concurrency));
+    }
+    if let Some(ceiling) = traits.descriptor_ceiling
+        && connections as u64 + DESCRIPTOR_RESERVE > ceiling as u64
+    {
+        return Some(format!("cannot watch descriptors from {ceiling} up"));
+    }
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+    if connections as u64 + DESCRIPTOR_RESERVE > limit {
+        return Some(format!("needs more than the {limit} descriptors of a process (ulimit -Hn)"));
+    }
+    None
+}
+
+/// Raises the soft limit of descriptors to the hard one. The servers inherit it.
+///
+/// # Errors
+///
+/// Those of setrlimit(2); none is expected.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
+fn command(binaries: &Binaries, target: &str, args: &[&str]) -> io::Result<Vec<String>> {
+    let path = binaries.get(target).and_then(|path| path.to_str());
+    let path = path.ok_or_else(|| io::Error::other(format!("cargo built no {target}")))?;
+    let words = [path].into_iter().chain(args.iter().copied()).chain(["--addr", "{addr}"]);
+    Ok(words.map(str::to_owned).collect())
+}
+
+/// Runs `start` with this thread on the given CPUs; a child inherits them. Then puts it back.
+fn pinned<T>(cpus: &[usize], start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if cpus.is_empty() {
+        return start();
+    }
+    let this_thread = Pid::from_raw(0);
+    let before = sched_getaffinity(this_thread)?;
+    let mut wanted = CpuSet::new();
+    for cpu in cpus {
+        wanted.set(*cpu)?;
+    }
+    sched_setaffinity(this_thread, &wanted)
+        .map_err(|error| io::Error::other(format!("cannot pin to CPUs {cpus:?}: {error}")))?;
+    let started = start();
+    sched_setaffinity(this_thread, &before)?;
+    started
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_server_needs_a_name_and_a_place_for_the_address() {
+        let entrant = given("mine=python3 echo.py --listen {addr}").unwrap();
+        assert_eq!((entrant.name.as_str(), entrant.command.len()), ("mine", 4));
+        assert!(given("python3 echo.py {addr}").is_err());
+        assert!(given("mine=python3 echo.py").unwrap_err().contains("{addr}"));
+        assert!(given("=x {addr}").is_err() && given("mine=").is_err());
+    }
+
+    #[test]
+    fn a_server_is_excused_from_what_its_traits_exclude() {
+        let one = Traits { concurrency: Concurrency::AtMost(1), ..UNKNOWN };
+        assert_eq!(excuse(&one, 1), None);
+        assert_eq!(excuse(&one, 2).unwrap(), "serves 1 client at a time");
+        let select = Traits { descriptor_ceiling: Some(1024), ..UNKNOWN };
+        assert_eq!(excuse(&select, 916), None);
+        assert!(excuse(&select, 1016).is_some());
+        assert!(excuse(&UNKNOWN, usize::MAX / 2).unwrap().contains("descriptors"));
+    }
+}
