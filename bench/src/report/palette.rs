@@ -16,8 +16,8 @@ const MODEL_HUES: usize = 6;
 const YARDSTICK_HUE: usize = 6;
 /// Hue of servers that a user added.
 const GIVEN_HUE: usize = 7;
-/// Kinds of line: `d0` (solid) … `d4`.
-const LINES: usize = 5;
+/// Kinds of line: `d0` (solid) … `d6`.
+const LINES: usize = 7;
 /// The line of the A/A control, which has the hue of its original.
 const CONTROL_LINE: usize = 2;
 

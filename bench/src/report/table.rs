@@ -28,8 +28,16 @@ enum Cell {
     Ratio(Estimate),
     /// What may be said of it.
     Verdict(&'static str, String),
+    /// There is no ratio of the reference to itself.
+    Reference,
     /// No figure, and why.
     Unavailable(String),
+}
+
+impl Cell {
+    fn is_empty(&self) -> bool {
+        matches!(self, Cell::Empty | Cell::Reference)
+    }
 }
 
 /// A column: its head and how to fill it.
@@ -58,7 +66,7 @@ pub(super) fn write(
     let cases: Vec<&Case> =
         results.servers.iter().filter_map(|server| view::case(point, &server.name)).collect();
     let mut columns = columns(scenario);
-    columns.retain(|column| cases.iter().any(|case| !matches!((column.cell)(case), Cell::Empty)));
+    columns.retain(|column| cases.iter().any(|case| !(column.cell)(case).is_empty()));
     let scale = ratio_scale(&cases, point);
     let table = Table { scenario, point, columns, scale };
     let label = format!("{}, {}", scenario.name, point.label);
@@ -115,7 +123,7 @@ impl Table<'_> {
             });
             let remarks = list(&view::doubts(case));
             let cells: Vec<Cell> = self.columns.iter().map(|one| (one.cell)(case)).collect();
-            if cells.iter().all(|cell| matches!(cell, Cell::Empty)) {
+            if cells.iter().all(Cell::is_empty) {
                 let span = cells.len() + 1;
                 page.text_element("td", &[("class", &"remarks"), ("colspan", &span)], remarks);
                 return;
@@ -144,6 +152,9 @@ impl Table<'_> {
             }),
             Cell::Verdict(class, text) => {
                 page.text_element("td", &[("class", &format_args!("verdict {class}"))], text);
+            }
+            Cell::Reference => {
+                page.text_element("td", &[("class", &"verdict soft")], "the reference");
             }
             Cell::Unavailable(reason) => {
                 page.text_element("td", &[("class", &"soft"), ("title", &reason)], "unavailable");
@@ -247,12 +258,11 @@ fn columns(scenario: &Scenario) -> Vec<Column> {
         },
         None => Cell::Empty,
     })];
-    columns.extend(compared(&format!("ratio to {}", scenario.reference), metric));
+    let reference = scenario.reference.as_str();
+    columns.extend(compared("ratio", reference, metric));
     if metric != Metric::MessagesPerCpuSecond {
-        columns.extend(compared(
-            &format!("messages per CPU second, ratio to {}", scenario.reference),
-            Metric::MessagesPerCpuSecond,
-        ));
+        let what = "messages per CPU second, ratio";
+        columns.extend(compared(what, reference, Metric::MessagesPerCpuSecond));
     }
     columns.extend([0.5, 0.9, 0.99, 0.999].map(|quantile| {
         column(&Unit::Quantile.format(quantile), move |case| percentile(case, quantile))
@@ -288,13 +298,16 @@ fn column(head: &str, cell: impl Fn(&Case) -> Cell + 'static) -> Column {
 }
 
 /// A ratio and what may be said of it.
-fn compared(head: &str, metric: Metric) -> [Column; 2] {
-    let ratio = column(head, move |case| match view::comparison(case, metric) {
+fn compared(what: &str, reference: &str, metric: Metric) -> [Column; 2] {
+    let head = format!("{what} to {reference}");
+    let ratio = column(&head, move |case| match view::comparison(case, metric) {
         Some(comparison) => Cell::Ratio(comparison.ratio),
         None => Cell::Empty,
     });
+    let reference = reference.to_owned();
     let verdict = column(VERDICT, move |case| match view::comparison(case, metric) {
         Some(comparison) => verdict(comparison),
+        None if case.server == reference => Cell::Reference,
         None => Cell::Empty,
     });
     [ratio, verdict]
