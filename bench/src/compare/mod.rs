@@ -81,6 +81,7 @@ pub fn run(args: &Args) -> io::Result<bool> {
     }
     let dir = args.output.clone().unwrap_or_else(default_output);
     output::write(&results, &dir)?;
+    crate::report::write(&results, &dir)?;
     println!("\nreports in {}", dir.display());
     Ok(baseline.is_none_or(|then| report_regressions(&results, &then)))
 }
