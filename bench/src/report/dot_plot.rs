@@ -92,7 +92,7 @@ impl DotPlot {
         let names = widest(&mut self.rows.iter().map(|row| row.name.as_str()));
         let measured = self.rows.iter().filter(|row| row.value.is_some());
         let values = widest(&mut measured.map(|row| row.text.as_str()));
-        let left = MARGIN + (names + 24.0).min(width * 0.3) + 8.0;
+        let left = MARGIN + (names + 24.0).min(width * 0.38) + 8.0;
         let right = width - MARGIN - (values + 12.0).min(width * 0.35);
         Columns { left, right, row_height: 26.0, dot: 13.0, narrow: false }
     }

@@ -1,31 +1,34 @@
 //! Which charts a scenario gets: those that it has the data for.
 
 use super::dot_plot::{DotPlot, Row};
+use super::finding::capitalised;
 use super::format::{Unit, list};
 use super::line_chart::{self, LineChart, Mark, Series};
 use super::markup::Markup;
 use super::palette::{Palette, Style};
 use super::picture::Picture;
 use super::scale::Scale;
-use super::stack_chart::{Bar, StackChart};
+use super::stack_chart::StackChart;
 use super::view;
 use crate::compare::result::{Case, Point, Results, Scenario, ServerInfo};
-use crate::cost::Reading;
 use crate::statistics::Estimate;
 
 /// A chart and what is said about it.
 pub(super) struct Figure {
     /// Its name within the page, and the file's without the ending.
     pub slug: String,
+    /// The scenario it is of; empty when it is of all.
+    scenario: String,
     /// What to see in it.
     pub caption: String,
     drawing: Drawing,
 }
 
 /// The 95 % interval of a value, if it has one.
-type Interval = Option<(f64, f64)>;
+pub(super) type Interval = Option<(f64, f64)>;
 
-enum Drawing {
+/// A chart of one kind or another.
+pub(super) enum Drawing {
     Lines(LineChart),
     Dots(DotPlot),
     Stack(StackChart),
@@ -37,14 +40,26 @@ const SPAN_MIN: f64 = 10.0;
 const LINEAR_MAX: f64 = 8.0;
 
 impl Figure {
-    /// Draws it `width` pixels wide; `id` starts its identifiers, `style` is for a file of its own.
-    pub(super) fn draw(&self, width: f64, id: &str, style: Option<&'static str>) -> Markup {
-        let (picture, height): (Picture, f64) = match &self.drawing {
+    /// For the page, `width` pixels wide; `id` starts its identifiers.
+    pub(super) fn draw(&self, width: f64, id: &str) -> Markup {
+        let (picture, height) = self.picture(width);
+        picture.finish(height, id)
+    }
+
+    /// As a file of its own, `width` pixels wide; `origin` says which run it is from.
+    pub(super) fn draw_file(&self, width: f64, origin: &str) -> Markup {
+        let (picture, height) = self.picture(width);
+        let context: Vec<&str> =
+            [self.scenario.as_str(), origin].into_iter().filter(|text| !text.is_empty()).collect();
+        picture.finish_file(height, &self.slug, &context.join(" · "))
+    }
+
+    fn picture(&self, width: f64) -> (Picture, f64) {
+        match &self.drawing {
             Drawing::Lines(chart) => chart.draw(width),
             Drawing::Dots(chart) => chart.draw(width),
             Drawing::Stack(chart) => chart.draw(width),
-        };
-        picture.finish(height, id, style)
+        }
     }
 }
 
@@ -86,33 +101,6 @@ impl Artist<'_> {
         self.over_axis("metric", name, unit, mark)
     }
 
-    /// The server's CPU time for each message.
-    fn cpu(&self) -> Option<Figure> {
-        let reading = |case: &Case| -> Option<Reading<f64>> {
-            Some(case.cost.as_ref()?.server_cpu_ns_per_message.clone())
-        };
-        let name = "server CPU time per message";
-        if let [point] = self.scenario.points.as_slice() {
-            return self.dots("cpu", name, Unit::Nanoseconds, point, |case| row_of(reading(case)));
-        }
-        self.over_axis("cpu", name, Unit::Nanoseconds, |case| {
-            let value = *reading(case)?.value()?;
-            Some((value, None, Unit::Nanoseconds.format(value)))
-        })
-    }
-
-    /// Memory that each connection added.
-    fn memory(&self) -> Option<Figure> {
-        let reading = |case: &Case| -> Option<Reading<f64>> {
-            Some(case.cost.as_ref()?.bytes_per_connection.clone())
-        };
-        let point = view::telling_point(self.scenario, |case| {
-            reading(case).is_some_and(|reading| reading.value().is_some())
-        })?;
-        let name = "memory per connection, the kernel's socket buffers not included";
-        self.dots("memory", name, Unit::Bytes, point, |case| row_of(reading(case)))
-    }
-
     /// What was achieved of what was offered.
     fn offered(&self) -> Option<Figure> {
         let series = self.series(|_, case| {
@@ -130,7 +118,7 @@ impl Artist<'_> {
             Some(line_chart::Axis { title, unit, scale, ticks: None })
         };
         let chart = LineChart {
-            title: self.title("achieved against offered load"),
+            title: "Achieved against offered load".to_owned(),
             x: axis("offered, messages per second", &offered)?,
             y: axis("achieved, messages per second", &achieved)?,
             series,
@@ -163,7 +151,7 @@ impl Artist<'_> {
         let scale = Scale::log(&marks().map(|mark| mark.y).collect::<Vec<_>>(), SPAN_MIN)?;
         let tail = Scale::tail(&marks().map(|mark| mark.x).collect::<Vec<_>>());
         let chart = LineChart {
-            title: self.title(&format!("latency by percentile, {}", point.label)),
+            title: format!("Latency by percentile, {}", point.label),
             x: line_chart::Axis {
                 title: "share of messages that took at most so long".to_owned(),
                 unit: Unit::Quantile,
@@ -190,30 +178,8 @@ impl Artist<'_> {
         Some(self.figure("latency", caption, Drawing::Lines(chart)))
     }
 
-    /// System calls per message by name.
-    fn system_calls(&self) -> Option<Figure> {
-        let calls = |case: &Case| Some(case.cost.as_ref()?.syscalls_per_message.clone());
-        let point = view::telling_point(self.scenario, |case| {
-            calls(case).is_some_and(|calls| calls.value().is_some_and(|calls| !calls.is_empty()))
-        })?;
-        let bars = view::charted(self.results).filter_map(|server| {
-            let calls = match calls(view::case(point, &server.name)?)? {
-                Reading::Measured(calls) => Ok(calls),
-                unavailable => Err(unavailable.map(|_| "").to_string()),
-            };
-            Some(Bar { name: server.name.clone(), style: self.style(server), calls })
-        });
-        let chart = StackChart {
-            title: self.title(&format!("system calls per message, {}", point.label)),
-            bars: bars.collect(),
-        };
-        let caption = "Counted in a run of its own, untimed. Moving the bytes takes the same calls in \
-                       every readiness model; what is added to them is the model's own price.";
-        Some(self.figure("syscalls", caption.to_owned(), Drawing::Stack(chart)))
-    }
-
     /// A quantity over the scenario's axis.
-    fn over_axis(
+    pub(super) fn over_axis(
         &self,
         slug: &str,
         name: &str,
@@ -232,7 +198,7 @@ impl Artist<'_> {
         let axis = &self.scenario.axis;
         let log = Scale::log_exact(&ticks).filter(|_| axis.log);
         let chart = LineChart {
-            title: self.title(&format!("{name} against {}", axis.name)),
+            title: capitalised(&format!("{name} against {}", axis.name)),
             x: line_chart::Axis {
                 title: view::axis_title(axis),
                 unit: view::axis_unit(axis),
@@ -255,7 +221,7 @@ impl Artist<'_> {
     }
 
     /// A quantity at one point, a row for each server.
-    fn dots(
+    pub(super) fn dots(
         &self,
         slug: &str,
         name: &str,
@@ -283,7 +249,7 @@ impl Artist<'_> {
         };
         let values: Vec<f64> = rows.iter().filter_map(ends).flatten().collect();
         let scale = dots_scale(&values)?;
-        let title = self.title(&format!("{name}, {}", point.label));
+        let title = capitalised(&format!("{name}, {}", point.label));
         let axis = name.to_owned();
         let chart = DotPlot { title, axis, unit, scale, rows, baseline: None };
         let logarithmic = matches!(chart.scale, Scale::Log { .. });
@@ -331,25 +297,13 @@ impl Artist<'_> {
         Series { name: server.name.clone(), style: self.style(server), marks }
     }
 
-    fn style(&self, server: &ServerInfo) -> Style {
+    pub(super) fn style(&self, server: &ServerInfo) -> Style {
         self.palette.style(&server.name)
     }
 
-    fn title(&self, title: &str) -> String {
-        format!("{}: {title}", self.scenario.name)
-    }
-
-    fn figure(&self, slug: &str, caption: String, drawing: Drawing) -> Figure {
-        Figure { slug: format!("{}-{slug}", slugged(&self.scenario.name)), caption, drawing }
-    }
-}
-
-/// A row's value, or why it has none.
-fn row_of(reading: Option<Reading<f64>>) -> Result<(f64, Interval), String> {
-    match reading {
-        Some(Reading::Measured(value)) => Ok((value, None)),
-        Some(Reading::Unavailable { unavailable }) => Err(format!("unavailable: {unavailable}")),
-        None => Err("not measured".to_owned()),
+    pub(super) fn figure(&self, slug: &str, caption: String, drawing: Drawing) -> Figure {
+        let scenario = self.scenario.name.clone();
+        Figure { slug: format!("{}-{slug}", slugged(&scenario)), scenario, caption, drawing }
     }
 }
 
@@ -357,13 +311,14 @@ fn row_of(reading: Option<Reading<f64>>) -> Result<(f64, Interval), String> {
 fn dots_scale(values: &[f64]) -> Option<Scale> {
     let positive = || values.iter().copied().filter(|value| value.is_finite() && *value > 0.0);
     let (Some(low), Some(high)) = (positive().reduce(f64::min), positive().reduce(f64::max)) else {
-        let zero = values.iter().any(|value| *value == 0.0);
+        let zero = values.contains(&0.0);
         return zero.then_some(Scale::Linear { low: 0.0, high: 1.0 });
     };
     if high / low > LINEAR_MAX { Scale::log(values, 1.0) } else { Scale::from_zero(values) }
 }
 
-/// The A/A control of each scenario where it strayed farthest: no smaller difference is claimed there.
+/// The A/A control of each scenario where it strayed farthest: no smaller difference is claimed
+/// there.
 pub(super) fn noise_floor(results: &Results, palette: &Palette) -> Option<Figure> {
     let rows = results.scenarios.iter().filter_map(|scenario| {
         let (name, floor) = farthest_control(scenario)?;
@@ -389,7 +344,8 @@ pub(super) fn noise_floor(results: &Results, palette: &Palette) -> Option<Figure
         baseline: Some(1.0),
     };
     let caption = "For each scenario the point at which the control strayed farthest.".to_owned();
-    Some(Figure { slug: "noise-floor".to_owned(), caption, drawing: Drawing::Dots(chart) })
+    let (slug, drawing) = ("noise-floor".to_owned(), Drawing::Dots(chart));
+    Some(Figure { slug, scenario: String::new(), caption, drawing })
 }
 
 /// Where a scenario's control strayed farthest from 1, and how far.

@@ -8,7 +8,7 @@ use crate::statistics::{Estimate, Verdict};
 /// The scenario that separates the models.
 pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
 
-/// What a server keeps of its throughput counts as all of it from here on.
+/// A server that keeps this share of its throughput, or more, is said to hold it.
 const KEPT_MIN: f64 = 0.9;
 /// Servers named in one breath.
 const NAMES_MAX: usize = 4;
@@ -26,47 +26,60 @@ pub(super) fn headline(results: &Results) -> String {
 /// What one server keeps of its throughput when idle connections are added.
 struct Kept {
     name: String,
-    /// Its value with the most idle connections it was measured with, as a share of that with the fewest.
+    /// Its value with the most idle connections it was measured with, as a share of that with the
+    /// fewest.
     share: f64,
     /// How many those were.
     idle: f64,
-    /// Whether the loss is more than the intervals explain.
-    fell: bool,
+    /// Whether the intervals leave no doubt that it lost.
+    clear: bool,
 }
 
-/// "Beside 10 000 idle connections a keeps 98 % of its throughput; b falls to 3 %."
+/// "Idle connections are nearly free with a, which keeps 98 % of its throughput beside 10 000 of
+/// them; b falls to 3 % beside 900."
 fn herd(results: &Results) -> Option<String> {
     let scenario = headline_scenario(results).filter(|one| one.metric.more_is_better())?;
-    let all: Vec<Kept> =
-        view::charted(results).filter_map(|server| kept(scenario, &server.name)).collect();
-    let (mut fallen, holding): (Vec<&Kept>, Vec<&Kept>) = all.iter().partition(|kept| kept.fell);
+    let axis = capitalised(&scenario.axis.name);
+    let all = view::charted(results).filter_map(|server| kept(scenario, &server.name));
+    let (holding, less): (Vec<Kept>, Vec<Kept>) = all.partition(|kept| kept.share >= KEPT_MIN);
+    // What lies between is neither: a loss that the intervals could explain.
+    let mut fallen: Vec<Kept> = less.into_iter().filter(|kept| kept.clear).collect();
     fallen.sort_by(|a, b| a.share.total_cmp(&b.share));
-
-    let mut parts = Vec::new();
-    if let Some(share) = holding.iter().map(|kept| kept.share).reduce(f64::min) {
-        let each: Vec<String> = holding.iter().map(|kept| kept.name.clone()).collect();
-        let (keep, least) = if each.len() == 1 { ("keeps", "") } else { ("keep", "at least ") };
-        let idle = holding.iter().map(|kept| kept.idle).fold(f64::INFINITY, f64::min);
-        let alike = holding.iter().all(|kept| kept.idle == idle);
-        parts.push(format!(
-            "beside {} {}{}, {} {keep} {least}{} of the throughput without them",
-            Unit::Count.format(idle),
-            scenario.axis.name,
-            if alike { "" } else { " or more" },
-            names(&each),
-            Unit::Share.format(whole(share.min(1.0))),
-        ));
-    }
-    if !fallen.is_empty() {
-        let each = fallen.iter().map(|kept| {
+    let falls: Vec<String> = fallen
+        .iter()
+        .map(|kept| {
             let share = Unit::Share.format(whole(kept.share));
             format!("{} to {share} beside {}", kept.name, Unit::Count.format(kept.idle))
-        });
-        let falls = names(&each.collect::<Vec<_>>()).replacen(" to ", " falls to ", 1);
-        let of = format!(" {}", scenario.axis.name);
-        parts.push(falls + if holding.is_empty() { &of } else { "" });
+        })
+        .collect();
+    let falls = names(&falls).replacen(" to ", " falls to ", 1);
+    match (holds(&holding), fallen.is_empty()) {
+        (None, true) => None,
+        (None, false) => Some(format!("{axis} cost throughput: {falls}.")),
+        (Some(holds), true) => Some(format!("{axis} are nearly free with {holds}.")),
+        (Some(holds), false) => Some(format!("{axis} are nearly free with {holds}; {falls}.")),
     }
-    (!parts.is_empty()).then(|| format!("{}.", capitalised(&parts.join("; "))))
+}
+
+/// "a and b, which keep at least 98 % of their throughput beside 10 000 of them"; `None` without
+/// any.
+fn holds(holding: &[Kept]) -> Option<String> {
+    let share = whole(holding.iter().map(|kept| kept.share).reduce(f64::min)?);
+    let (keep, least, its) =
+        if holding.len() == 1 { ("keeps", "", "its") } else { ("keep", "at least ", "their") };
+    let part = if share >= 1.0 {
+        "all".to_owned()
+    } else {
+        format!("{least}{}", Unit::Share.format(share))
+    };
+    let idle = holding.iter().map(|kept| kept.idle).fold(f64::INFINITY, f64::min);
+    let alike = holding.iter().all(|kept| kept.idle == idle);
+    Some(format!(
+        "{}, which {keep} {part} of {its} throughput beside {}{} of them",
+        names(&holding.iter().map(|kept| kept.name.clone()).collect::<Vec<_>>()),
+        Unit::Count.format(idle),
+        if alike { "" } else { " or more" },
+    ))
 }
 
 fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
@@ -77,8 +90,8 @@ fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
     let (first_x, first): (f64, Estimate) = measured(scenario.points.first()?)?;
     let (idle, last) = scenario.points.iter().rev().find_map(measured)?;
     let share = last.median / first.median;
-    let fell = share < KEPT_MIN && last.high < first.low;
-    (idle > first_x).then(|| Kept { name: server.to_owned(), share, idle, fell })
+    let clear = last.high < first.low;
+    (idle > first_x).then(|| Kept { name: server.to_owned(), share, idle, clear })
 }
 
 /// How many comparisons came out how.
@@ -98,8 +111,8 @@ fn tally(results: &Results) -> String {
     match faster + slower + neither {
         0 => "Nothing in this run can be compared.".to_owned(),
         all => format!(
-            "Of {all} comparisons with a reference server, {faster} came out faster, {slower} slower \
-             and {neither} not distinguishable."
+            "Of {all} comparisons with a reference server, {faster} came out faster, {slower} \
+             slower and {neither} not distinguishable."
         ),
     }
 }
@@ -128,7 +141,7 @@ pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<String> {
             groups[2].push((0.0, server.name.clone()));
         } else {
             let text = format!("{} ({})", server.name, Unit::Ratio.format(ratio));
-            groups[verdict_index(found.verdict)].push((-ratio, text));
+            groups[verdict_index(found.verdict)].push((-ratio.ln().abs(), text)); // farthest first
         }
     }
     let mut parts = Vec::new();
@@ -154,9 +167,10 @@ pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<String> {
     })
 }
 
-/// A share to whole per cent, where there is one: more would claim more than a sentence can hold.
+/// A share to whole per cent, below one to tenths: more would claim more than a sentence can hold.
 fn whole(share: f64) -> f64 {
-    if share < 0.01 { share } else { (share * 100.0).round() / 100.0 }
+    let steps = if share < 0.01 { 1000.0 } else { 100.0 };
+    (share * steps).round() / steps
 }
 
 /// A list that stops after [`NAMES_MAX`].
@@ -189,6 +203,6 @@ mod tests {
     #[test]
     fn shares_are_whole_per_cent_unless_that_would_be_none() {
         assert_eq!(Unit::Share.format(whole(0.9749)), "97 %");
-        assert_eq!(Unit::Share.format(whole(0.00321)), "0.321 %");
+        assert_eq!(Unit::Share.format(whole(0.00321)), "0.3 %");
     }
 }

@@ -39,7 +39,7 @@ impl Unit {
             }
             Unit::Count => grouped(value),
             Unit::Share => format!("{} %", digits(value * 100.0)),
-            Unit::Ratio => format!("{}×", digits(value)),
+            Unit::Ratio => format!("{}×", Unit::Number.format(value)),
             Unit::Nanoseconds => {
                 scaled(value, &[(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")], "\u{a0}")
             }
@@ -91,7 +91,8 @@ fn trimmed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// `value` rounded to three significant digits, as decimal digits are: 0.3, not 0.30000000000000004.
+/// `value` rounded to three significant digits, as decimal digits are: 0.3, not
+/// 0.30000000000000004.
 fn significant(value: f64) -> f64 {
     let rounded = format!("{value:.2e}").parse().unwrap_or(value);
     if f64::is_finite(rounded) { rounded } else { value }

@@ -1,11 +1,11 @@
 //! Labels at the ends of lines, moved apart until none covers another.
 
-/// Where to put labels of `height` that would best stand at `wanted`, so that none overlaps and all lie
-/// between `top` and `bottom`: the smallest moves (least squares) that keep their order. When there is no
-/// room for all, they are spread evenly and overlap.
+/// Where to put labels of `height` that would best stand at `wanted`, so that none overlaps and all
+/// lie between `top` and `bottom`: the smallest moves (least squares) that keep their order. When
+/// there is no room for all, they are spread evenly and overlap.
 ///
-/// Less `n · height`, the place of the `n`-th label only has to be no less than the one's before it: that
-/// is isotonic regression, solved by pooling adjacent violators.
+/// Less `n · height`, the place of the `n`-th label only has to be no less than the one's before
+/// it: that is isotonic regression, solved by pooling adjacent violators.
 pub(super) fn spread(wanted: &[f64], height: f64, top: f64, bottom: f64) -> Vec<f64> {
     let gaps = wanted.len().saturating_sub(1).max(1) as f64;
     let height = height.min((bottom - top).max(0.0) / gaps);

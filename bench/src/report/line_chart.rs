@@ -89,10 +89,10 @@ impl LineChart {
         let mut end = plot.bottom + 2.0 * LINE + 10.0;
         if self.series.iter().flat_map(|series| &series.marks).any(|mark| mark.doubtful) {
             let text = format!("hollow marker: {}", self.hollow);
-            picture.text("soft", "start", (MARGIN, end + 4.0), text);
             end += LINE;
+            picture.text("soft", "start", (MARGIN, end), text);
         }
-        (picture, end + MARGIN / 2.0)
+        (picture, end + MARGIN)
     }
 
     /// The chart in words.

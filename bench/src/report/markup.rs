@@ -1,7 +1,8 @@
 //! HTML and SVG, written so that nothing can be forgotten to be escaped.
 //!
-//! Names of servers come from users, reasons from operating systems. Whatever is not a literal of this
-//! program passes through [`Markup::text`] or an attribute, and both escape. There is no other way in.
+//! Names of servers come from users, reasons from operating systems. Whatever is not a literal of
+//! this program passes through [`Markup::text`] or an attribute, and both escape. There is no other
+//! way in.
 
 use std::fmt::{self, Display, Write};
 
@@ -55,8 +56,8 @@ impl Markup {
         let _ = write!(Escaper(&mut self.0), "{text}");
     }
 
-    /// A literal of this program that is markup already, such as a style sheet. The lifetime keeps data
-    /// out.
+    /// A literal of this program that is markup already, such as a style sheet. The lifetime keeps
+    /// data out.
     pub(super) fn literal(&mut self, markup: &'static str) {
         self.0.push_str(markup);
     }
@@ -105,8 +106,8 @@ impl Write for Escaper<'_> {
     }
 }
 
-/// Characters that XML 1.0 forbids (a single one makes an SVG file unreadable), and those that change the
-/// direction of the text after them, so that a name could disguise what follows it.
+/// Characters that XML 1.0 forbids (a single one makes an SVG file unreadable), and those that
+/// change the direction of the text after them, so that a name could disguise what follows it.
 fn is_disallowed(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

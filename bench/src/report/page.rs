@@ -1,6 +1,6 @@
 //! The page: the finding, its curve, then scenario by scenario the evidence.
 
-use super::figures::{Artist, Figure, noise_floor, slugged};
+use super::figures::{Figure, noise_floor, slugged};
 use super::finding;
 use super::format::{self, Unit, digits};
 use super::markup::{Attributes, Markup};
@@ -9,7 +9,8 @@ use super::{table, view};
 use crate::compare::result::{Environment, Interleaving, Point, Results, Scenario};
 use crate::cost::Reading;
 
-/// Nothing is loaded and nothing is run: whatever a name may smuggle in, there is no script to start.
+/// Nothing is loaded and nothing is run: whatever a name may smuggle in, there is no script to
+/// start.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// Widths that charts are drawn for: across the page, in half of it, and on a phone.
@@ -23,6 +24,8 @@ pub(super) struct Page<'a> {
     pub palette: &'a Palette,
     /// The figures of each scenario, in the order of the scenarios.
     pub figures: &'a [Vec<Figure>],
+    /// The curve to open with.
+    pub headline: Option<Figure>,
 }
 
 impl Page<'_> {
@@ -41,7 +44,7 @@ impl Page<'_> {
                     self.write_noise(page);
                     self.write_environment(page);
                 });
-                page.element("footer", &[], |page| write_footer(page));
+                page.element("footer", &[], write_footer);
             });
         });
         page.into_string()
@@ -82,10 +85,8 @@ impl Page<'_> {
         for notice in notices(results) {
             page.text_element("p", &[("class", &"notice")], notice);
         }
-        let headline = finding::headline_scenario(results);
-        let artist = |scenario| Artist { results, palette: self.palette, scenario };
-        if let Some(figure) = headline.and_then(|scenario| artist(scenario).metric()) {
-            write_figure(page, &figure, WHOLE, "headline", "headline.svg");
+        if let Some(figure) = &self.headline {
+            write_figure(page, figure, WHOLE, "headline", "headline.svg");
         }
         page.element("nav", &[("aria-label", &"Scenarios")], |page| {
             page.element("ul", &[], |page| {
@@ -110,8 +111,13 @@ impl Page<'_> {
             for note in &scenario.notes {
                 page.text_element("p", &[("class", &"notice")], note);
             }
+            let on_top = scenario.name == finding::HEADLINE_SCENARIO && self.headline.is_some();
+            if on_top {
+                let text = "Its first chart is at the top of this page.";
+                page.text_element("p", &[("class", &"soft")], text);
+            }
             page.element("div", &[("class", &"figures")], |page| {
-                for figure in figures {
+                for figure in figures.iter().skip(usize::from(on_top)) {
                     write_figure(page, figure, HALF, &figure.slug, &format!("{}.svg", figure.slug));
                 }
             });
@@ -145,9 +151,9 @@ impl Page<'_> {
             &[("class", &"scroll"), ("role", &"region"), ("tabindex", &0), ("aria-label", &label)];
         page.element("div", scroll, |page| {
             page.element("table", &[], |page| {
-                let caption = "The straight line through a server's points. R² is the share of the \
-                               variation that the line explains; it means nothing where the slope is \
-                               about 0.";
+                let caption = "The straight line through a server's points. R² is the share of \
+                               the variation that the line explains; it means nothing where the \
+                               slope is about 0.";
                 page.text_element("caption", &[], caption);
                 page.element("thead", &[], |page| {
                     page.element("tr", &[], |page| {
@@ -180,8 +186,9 @@ impl Page<'_> {
     fn write_noise(&self, page: &mut Markup) {
         page.element("section", &[("id", &slugged("noise floor"))], |page| {
             page.text_element("h2", &[], "Noise floor");
-            let text = "One server took part twice, under two names. What tells these two apart is \
-                        chance, so no difference smaller than theirs is claimed anywhere on this page.";
+            let text = "One server took part twice, under two names. What tells these two apart \
+                        is chance, so no difference smaller than theirs is claimed anywhere on \
+                        this page.";
             page.text_element("p", &[("class", &"question")], text);
             match noise_floor(self.results, self.palette) {
                 Some(figure) => {
@@ -241,13 +248,13 @@ fn notices(results: &Results) -> Vec<String> {
 fn write_figure(page: &mut Markup, figure: &Figure, width: f64, id: &str, file: &str) {
     page.element("figure", &[], |page| {
         for (class, width) in [("wide", width), ("narrow", PHONE)] {
-            let drawing = figure.draw(width, &format!("{id}-{class}"), None);
+            let drawing = figure.draw(width, &format!("{id}-{class}"));
             page.element("div", &[("class", &class)], |page| page.append(&drawing));
         }
         page.element("figcaption", &[], |page| {
             page.text(&figure.caption);
             page.text(" ");
-            page.text_element("a", &[("href", &file)], "SVG");
+            page.text_element("a", &[("href", &file)], "SVG file");
         });
     });
 }
@@ -256,8 +263,8 @@ fn write_method(page: &mut Markup, scenario: &Scenario) {
     let time = |ns: u64| Unit::Nanoseconds.format(ns as f64);
     let turns = match scenario.method.interleaving {
         Interleaving::Slices { rounds, slice_ns, warm_up_ns } => format!(
-            "All servers were alive and connected, all but one stopped; each had one slice of {} in \
-             each of {rounds} shuffled rounds, of which the first {} does not count.",
+            "All servers were alive and connected, all but one stopped; each had one slice of {} \
+             in each of {rounds} shuffled rounds, of which the first {} does not count.",
             time(slice_ns),
             time(warm_up_ns)
         ),
@@ -272,8 +279,9 @@ fn write_method(page: &mut Markup, scenario: &Scenario) {
         page.text_element("summary", &[], "How it was measured");
         page.text_element("p", &[], &scenario.method.text);
         page.text_element("p", &[], turns);
-        let statistics = "Figures are medians over the blocks with bootstrap 95 % intervals; ratios are \
-                          taken within a block, so that what disturbs a whole block cancels out.";
+        let statistics = "Figures are medians over the blocks with bootstrap 95 % intervals; \
+                          ratios are taken within a block, so that what disturbs a whole block \
+                          cancels out.";
         page.text_element("p", &[], statistics);
         let took = format!("It took {}.", format::seconds(scenario.method.elapsed_s));
         page.text_element("p", &[], took);
@@ -335,8 +343,8 @@ fn write_footer(page: &mut Markup) {
         page.text(" and ");
         page.text_element("a", &[("href", &"report.csv")], "report.csv");
         page.text(
-            ". All of it was measured over loopback: it says what a model costs on this machine, and \
-             nothing about real networks.",
+            ". All of it was measured over loopback: it says what a model costs on this machine, \
+             and nothing about real networks.",
         );
     });
 }

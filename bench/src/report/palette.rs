@@ -1,8 +1,8 @@
 //! Which colour, marker and line a server has: the same in every chart and table of every run.
 //!
-//! The hue and the marker say the package, so the I/O model; the line says the variant of it. They come
-//! from the server's place in the catalogue, not from its place in the run, so that a run of three
-//! servers paints them as a run of all does. The hues themselves are in `chart.css`.
+//! The hue and the marker say the package, so the I/O model; the line says the variant of it. They
+//! come from the server's place in the catalogue, not from its place in the run, so that a run of
+//! three servers paints them as a run of all does. The hues themselves are in `chart.css`.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ const MODEL_HUES: usize = 6;
 const YARDSTICK_HUE: usize = 6;
 /// Hue of servers that a user added.
 const GIVEN_HUE: usize = 7;
-/// Kinds of line: `d0` (solid) … `d4`.
-const LINES: usize = 5;
+/// Kinds of line: `d0` (solid) … `d6`.
+const LINES: usize = 7;
 /// The line of the A/A control, which has the hue of its original.
 const CONTROL_LINE: usize = 2;
 
@@ -199,7 +199,8 @@ mod tests {
         one.max(other) / one.min(other)
     }
 
-    /// Seen with normal eyes, without red, green and blue cones (Machado, Oliveira and Fernandes, 2009).
+    /// Seen with normal eyes, without red, green and blue cones (Machado, Oliveira and Fernandes,
+    /// 2009).
     const EYES: [[[f64; 3]; 3]; 4] = [
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
         [

@@ -1,4 +1,5 @@
-//! What every chart has: a size, a card, a title, a description for those who do not see it, and lines.
+//! What every chart has: a size, a card, a title, a description for those who do not see it, and
+//! lines.
 
 use super::markup::{Markup, Px};
 
@@ -11,7 +12,12 @@ pub(super) const MARGIN: f64 = 14.0;
 /// Widths below this are for a phone.
 pub(super) const NARROW_MAX: f64 = 450.0;
 
-const TITLE: f64 = 15.0;
+/// About the mean width of a character, as a share of the font's size. Fonts differ: this is a wide
+/// one's.
+const ADVANCE: f64 = 0.56;
+
+/// A title's letters are larger than those of text, and bold.
+const TITLE_ADVANCE: f64 = 15.0 * 1.12;
 const TITLE_LINE: f64 = 20.0;
 
 /// A drawing under way.
@@ -28,7 +34,7 @@ impl Picture {
     pub(super) fn new(title: &str, description: String, width: f64) -> (Picture, f64) {
         let mut body = Markup::default();
         let mut y = MARGIN;
-        for line in wrap(title, (width - 2.0 * MARGIN) / TITLE) {
+        for line in wrap(title, (width - 2.0 * MARGIN) / TITLE_ADVANCE) {
             y += TITLE_LINE;
             let baseline = Px(y - 5.0);
             let attributes: super::markup::Attributes =
@@ -74,9 +80,22 @@ impl Picture {
         );
     }
 
-    /// The finished drawing of the given height, with `id` as the prefix of its identifiers. `style` is
-    /// set in a file of its own, and in a page that has the style sheet already it is not.
-    pub(super) fn finish(self, height: f64, id: &str, style: Option<&'static str>) -> Markup {
+    /// The finished drawing of the given height for a page that has the style sheet already, with
+    /// `id` as the prefix of its identifiers.
+    pub(super) fn finish(self, height: f64, id: &str) -> Markup {
+        self.with_style(height, id, None)
+    }
+
+    /// The finished drawing of the given height as a file of its own. `origin` says where it comes
+    /// from: pictures travel without their page.
+    pub(super) fn finish_file(mut self, height: f64, id: &str, origin: &str) -> Markup {
+        for (index, line) in wrap(origin, (self.width - 2.0 * MARGIN) / TEXT).iter().enumerate() {
+            self.text("soft", "start", (MARGIN, height + index as f64 * LINE), line);
+        }
+        self.with_style(height + LINE, id, Some(super::CHART_CSS))
+    }
+
+    fn with_style(self, height: f64, id: &str, style: Option<&'static str>) -> Markup {
         let mut markup = Markup::default();
         let (title_id, description_id) = (format!("{id}-t"), format!("{id}-d"));
         let view = format!("0 0 {} {}", Px(self.width), Px(height));
@@ -106,14 +125,15 @@ impl Picture {
     }
 }
 
-/// About the width of `text` of the given size, in pixels. Fonts differ; this is on the wide side.
+/// About the width of `text` of the given size, in pixels.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
-    text.chars().count() as f64 * size * 0.56
+    text.chars().count() as f64 * size * ADVANCE
 }
 
-/// `text` cut to about `width` pixels of ordinary text, with an ellipsis where something is missing.
+/// `text` cut to about `width` pixels of ordinary text, with an ellipsis where something is
+/// missing.
 pub(super) fn fit(text: &str, width: f64) -> String {
-    let room = (width / (TEXT * 0.56)).max(1.0) as usize;
+    let room = (width / (TEXT * ADVANCE)).max(1.0) as usize;
     if text.chars().count() <= room {
         return text.to_owned();
     }
@@ -122,7 +142,7 @@ pub(super) fn fit(text: &str, width: f64) -> String {
 
 /// `text` in lines of about `ems` times the font's size, broken between words.
 pub(super) fn wrap(text: &str, ems: f64) -> Vec<String> {
-    let room = (ems / 0.56).max(8.0) as usize;
+    let room = (ems / ADVANCE).max(8.0) as usize;
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         for piece in pieces(word, room) {

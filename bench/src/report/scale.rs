@@ -18,8 +18,8 @@ pub(super) enum Scale {
         low: f64,
         /// Value at the end.
         high: f64,
-        /// Whether zero has a place of its own before the start: "no idle connections" belongs on the
-        /// axis of idle connections, and has no logarithm.
+        /// Whether zero has a place of its own before the start: "no idle connections" belongs on
+        /// the axis of idle connections, and has no logarithm.
         zero: bool,
     },
     /// Quantiles by the share of samples beyond them: p90, p99 and p99.9 are equally far apart.
@@ -30,7 +30,7 @@ pub(super) enum Scale {
 }
 
 /// Share of a logarithmic axis between the place of zero and its lowest value.
-const ZERO_SHARE: f64 = 0.12;
+const ZERO_SHARE: f64 = 0.18;
 
 /// Room left at either end of a logarithmic axis, as a factor.
 const LOG_ROOM: f64 = 1.15;
@@ -50,8 +50,8 @@ impl Scale {
         Some(Scale::Linear { low: low - room, high: high + room })
     }
 
-    /// From the smallest to the largest of `values` above 0, and a place for zero when it occurs. `None`
-    /// when none is above 0.
+    /// From the smallest to the largest of `values` above 0, and a place for zero when it occurs.
+    /// `None` when none is above 0.
     pub(super) fn log_exact(values: &[f64]) -> Option<Scale> {
         let positive = || finite(values).filter(|value| *value > 0.0);
         let (low, high) = (positive().reduce(f64::min)?, positive().reduce(f64::max)?);
@@ -60,8 +60,8 @@ impl Scale {
         Some(Scale::Log { low: low / room, high: high * room, zero })
     }
 
-    /// As [`Scale::log_exact`], with room at the ends and spanning at least a factor of `span_min`: a
-    /// difference of a few per cent must not fill a chart.
+    /// As [`Scale::log_exact`], with room at the ends and spanning at least a factor of `span_min`:
+    /// a difference of a few per cent must not fill a chart.
     pub(super) fn log(values: &[f64], span_min: f64) -> Option<Scale> {
         let Scale::Log { low, high, zero } = Scale::log_exact(values)? else { return None };
         let (low, high) = (low / LOG_ROOM, high * LOG_ROOM);
@@ -76,7 +76,8 @@ impl Scale {
         Scale::Tail { nines }
     }
 
-    /// Where `value` is: 0 at the start, 1 at the end, beyond them outside. `None` when it has no place.
+    /// Where `value` is: 0 at the start, 1 at the end, beyond them outside. `None` when it has no
+    /// place.
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         let place = match *self {
             Scale::Linear { low, high } => (value - low) / (high - low),
@@ -101,7 +102,7 @@ impl Scale {
                 ticks.extend(log_ticks(low, high, unit, room));
                 ticks
             }
-            Scale::Tail { .. } => vec![0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999],
+            Scale::Tail { .. } => vec![0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999],
         };
         ticks.retain(|tick| {
             self.place(*tick).is_some_and(|place| (-1e-9..=1.0 + 1e-9).contains(&place))
@@ -124,8 +125,8 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (0..=count).map(|index| (first + index as f64) * step).take_while(|t| *t <= high).collect()
 }
 
-/// The densest set that is not too dense: 1, 2, 5 of each decade, then 1 and 3, then 1, then 1 of every
-/// second decade and so on; for bytes the same with powers of two.
+/// The densest set that is not too dense: 1, 2, 5 of each decade, then 1 and 3, then 1, then 1 of
+/// every second decade and so on; for bytes the same with powers of two.
 fn log_ticks(low: f64, high: f64, unit: Unit, count: usize) -> Vec<f64> {
     if unit == Unit::Bytes {
         let exponents = |step: i32| multiples(low.log2(), high.log2(), step);
@@ -185,7 +186,7 @@ mod tests {
             assert!((place - wanted).abs() < 1e-9);
         }
         assert_eq!(scale.place(1.0), None);
-        assert_eq!(scale.ticks(Unit::Quantile, 9), [0.0, 0.5, 0.9, 0.99, 0.999]);
+        assert_eq!(scale.ticks(Unit::Quantile, 9), [0.5, 0.9, 0.99, 0.999]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Stacked bars: what the system calls of a message are, by name, coloured by what they are for.
 //!
-//! The calls that move bytes are the same two in every model. What a model adds to them, to find out
+//! The calls that move bytes are the same two in every model. What a model adds, to find out
 //! *when* to make them, is the difference between the models; so that is what the colours show.
 
-use super::format::digits;
+use super::format::Unit;
 use super::markup::{Attributes, Px};
 use super::palette::{Style, draw_marker};
 use super::picture::{LINE, MARGIN, Picture, TEXT, fit, text_width, wrap};
@@ -69,8 +69,9 @@ const PURPOSES: [(&str, &[&str]); 3] = [
 /// The fourth colour.
 const OTHER: &str = "other";
 
-/// A bar that is more than this many times as long as the median bar is cut: a server that asks again
-/// and again makes thousands of calls per message, beside which all others would be invisible.
+/// A bar that is more than this many times as long as the median bar is cut: a server that asks
+/// again and again makes thousands of calls per message, beside which all others would be
+/// invisible.
 const CUT: f64 = 4.0;
 
 const BAR: f64 = 16.0;
@@ -94,7 +95,8 @@ impl Bar {
             Ok(calls) if calls.is_empty() => "no system calls".to_owned(),
             Ok(calls) => {
                 let calls = calls.iter().filter(|call| call.per_message.is_finite());
-                let each = calls.map(|call| format!("{} {}", call.name, digits(call.per_message)));
+                let each = calls
+                    .map(|call| format!("{} {}", call.name, Unit::Number.format(call.per_message)));
                 each.collect::<Vec<_>>().join(" · ")
             }
         }
@@ -140,7 +142,9 @@ impl StackChart {
     /// The chart in words.
     fn description(&self) -> String {
         let bars = self.bars.iter().map(|bar| match bar.total() {
-            Some(total) => format!("{}: {} in all, {}.", bar.name, digits(total), bar.text()),
+            Some(total) => {
+                format!("{}: {} in all, {}.", bar.name, Unit::Number.format(total), bar.text())
+            }
             None => format!("{}: {}.", bar.name, bar.text()),
         });
         format!("System calls per message by name. {}", bars.collect::<Vec<_>>().join(" "))
@@ -159,7 +163,7 @@ fn draw_bar(picture: &mut Picture, bar: &Bar, full: f64, top: f64, width: f64) -
     let total = bar.total();
     if let Some(total) = total {
         let cut = if total > full { ", the bar is cut" } else { "" };
-        let text = format!("{}{cut}", digits(total));
+        let text = format!("{}{cut}", Unit::Number.format(total));
         picture.text("", "end", (width - MARGIN, text_y), text);
     }
     let mut y = text_y + 5.0;
@@ -172,7 +176,8 @@ fn draw_bar(picture: &mut Picture, bar: &Bar, full: f64, top: f64, width: f64) -
             let length = (call.per_message / full * inner).min(MARGIN + inner - x);
             let class = format!("p{}", purpose(&call.name));
             picture.body().element("g", &[], |group| {
-                let tip = format!("{}: {} per message", call.name, digits(call.per_message));
+                let tip =
+                    format!("{}: {} per message", call.name, Unit::Number.format(call.per_message));
                 group.text_element("title", &[], tip);
                 // A pixel of card between neighbours keeps them apart.
                 let (x, y, length) = (Px(x), Px(y), Px((length - 1.0).max(0.5)));
@@ -186,6 +191,13 @@ fn draw_bar(picture: &mut Picture, bar: &Bar, full: f64, top: f64, width: f64) -
                 group.leaf("rect", attributes);
             });
             x += length;
+        }
+        if full < total.unwrap_or_default() {
+            let (x, y) = (Px(MARGIN + inner - 24.0), Px(y));
+            for offset in [0.0, 8.0] {
+                let path = format!("M{x} {y}m{offset} 0h4l-6 {BAR}h-4Z");
+                picture.body().leaf("path", &[("class", &"card"), ("d", &path)]);
+            }
         }
         y += BAR;
     }
@@ -223,7 +235,7 @@ mod tests {
         let chart =
             StackChart { title: String::new(), bars: vec![bar(&[]), bar(&[("x", f64::NAN)])] };
         let (picture, height) = chart.draw(360.0);
-        let text = picture.finish(height, "x", None).into_string();
+        let text = picture.finish(height, "x").into_string();
         assert!(text.contains("no system calls") && !text.contains("NaN"), "{text}");
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::format::{Unit, digits, list};
+use super::format::{Unit, list};
 use super::markup::{Attributes, Markup, Px};
 use super::palette::{Palette, Style, draw_marker};
 use super::scale::Scale;
@@ -12,6 +12,9 @@ use crate::compare::result::{
 };
 use crate::cost::Reading;
 use crate::statistics::{Estimate, Verdict};
+
+/// Head of a column of verdicts.
+const VERDICT: &str = "verdict";
 
 /// What a cell says.
 enum Cell {
@@ -25,8 +28,16 @@ enum Cell {
     Ratio(Estimate),
     /// What may be said of it.
     Verdict(&'static str, String),
+    /// There is no ratio of the reference to itself.
+    Reference,
     /// No figure, and why.
     Unavailable(String),
+}
+
+impl Cell {
+    fn is_empty(&self) -> bool {
+        matches!(self, Cell::Empty | Cell::Reference)
+    }
 }
 
 /// A column: its head and how to fill it.
@@ -55,7 +66,7 @@ pub(super) fn write(
     let cases: Vec<&Case> =
         results.servers.iter().filter_map(|server| view::case(point, &server.name)).collect();
     let mut columns = columns(scenario);
-    columns.retain(|column| cases.iter().any(|case| !matches!((column.cell)(case), Cell::Empty)));
+    columns.retain(|column| cases.iter().any(|case| !(column.cell)(case).is_empty()));
     let scale = ratio_scale(&cases, point);
     let table = Table { scenario, point, columns, scale };
     let label = format!("{}, {}", scenario.name, point.label);
@@ -95,7 +106,9 @@ impl Table<'_> {
             page.element("tr", &[], |page| {
                 page.text_element("th", &[("scope", &"col")], "server");
                 for column in &self.columns {
-                    page.text_element("th", &[("scope", &"col")], &column.head);
+                    let class = if column.head == VERDICT { "verdict" } else { "" };
+                    let attributes: Attributes = &[("scope", &"col"), ("class", &class)];
+                    page.text_element("th", attributes, &column.head);
                 }
                 page.text_element("th", &[("scope", &"col")], "remarks");
             });
@@ -108,10 +121,16 @@ impl Table<'_> {
                 write_key(page, style);
                 page.text(&case.server);
             });
-            for column in &self.columns {
-                self.write_cell(page, (column.cell)(case), style);
-            }
             let remarks = list(&view::doubts(case));
+            let cells: Vec<Cell> = self.columns.iter().map(|one| (one.cell)(case)).collect();
+            if cells.iter().all(Cell::is_empty) {
+                let span = cells.len() + 1;
+                page.text_element("td", &[("class", &"remarks"), ("colspan", &span)], remarks);
+                return;
+            }
+            for cell in cells {
+                self.write_cell(page, cell, style);
+            }
             page.text_element("td", &[("class", &"remarks")], remarks);
         });
     }
@@ -125,13 +144,18 @@ impl Table<'_> {
                 page.text_element("small", &[], interval);
             }),
             Cell::Ratio(ratio) => page.element("td", &[("class", &"ratio")], |page| {
-                page.text(Unit::Ratio.format(ratio.median));
                 self.write_whisker(page, &ratio, style);
+                page.text_element("span", &[], Unit::Ratio.format(ratio.median));
                 if let Some((low, high)) = view::interval(&ratio) {
-                    page.text_element("small", &[], format!("{} to {}", digits(low), digits(high)));
+                    page.text_element("small", &[], range(low, high));
                 }
             }),
-            Cell::Verdict(class, text) => page.text_element("td", &[("class", &class)], text),
+            Cell::Verdict(class, text) => {
+                page.text_element("td", &[("class", &format_args!("verdict {class}"))], text);
+            }
+            Cell::Reference => {
+                page.text_element("td", &[("class", &"verdict soft")], "the reference");
+            }
             Cell::Unavailable(reason) => {
                 page.text_element("td", &[("class", &"soft"), ("title", &reason)], "unavailable");
             }
@@ -190,6 +214,11 @@ impl Table<'_> {
     }
 }
 
+/// Both ends of an interval of ratios.
+fn range(low: f64, high: f64) -> String {
+    format!("{} to {}", Unit::Number.format(low), Unit::Number.format(high))
+}
+
 /// The marker and line of a server, to find it in the charts.
 pub(super) fn write_key(page: &mut Markup, style: Style) {
     let attributes: Attributes = &[
@@ -211,7 +240,8 @@ pub(super) fn write_key(page: &mut Markup, style: Style) {
 fn ratio_scale(cases: &[&Case], point: &Point) -> Option<Scale> {
     let ratios = cases.iter().flat_map(|case| &case.comparisons).map(|one| one.ratio);
     let ends = ratios.chain(point.noise_floor).flat_map(|ratio| [ratio.low, ratio.high]);
-    Scale::log(&ends.chain([1.0]).collect::<Vec<_>>(), 1.2)
+    // At least 5 % either way: less would make mountains of molehills.
+    Scale::log_exact(&ends.chain([0.95, 1.05]).collect::<Vec<_>>())
 }
 
 /// Every column that there can be; those without a figure are left out later.
@@ -228,9 +258,11 @@ fn columns(scenario: &Scenario) -> Vec<Column> {
         },
         None => Cell::Empty,
     })];
-    columns.extend(compared(&format!("ratio to {}", scenario.reference), metric));
+    let reference = scenario.reference.as_str();
+    columns.extend(compared("ratio", reference, metric));
     if metric != Metric::MessagesPerCpuSecond {
-        columns.extend(compared("messages per CPU second", Metric::MessagesPerCpuSecond));
+        let what = "messages per CPU second, ratio";
+        columns.extend(compared(what, reference, Metric::MessagesPerCpuSecond));
     }
     columns.extend([0.5, 0.9, 0.99, 0.999].map(|quantile| {
         column(&Unit::Quantile.format(quantile), move |case| percentile(case, quantile))
@@ -266,13 +298,16 @@ fn column(head: &str, cell: impl Fn(&Case) -> Cell + 'static) -> Column {
 }
 
 /// A ratio and what may be said of it.
-fn compared(head: &str, metric: Metric) -> [Column; 2] {
-    let ratio = column(head, move |case| match view::comparison(case, metric) {
+fn compared(what: &str, reference: &str, metric: Metric) -> [Column; 2] {
+    let head = format!("{what} to {reference}");
+    let ratio = column(&head, move |case| match view::comparison(case, metric) {
         Some(comparison) => Cell::Ratio(comparison.ratio),
         None => Cell::Empty,
     });
-    let verdict = column("verdict", move |case| match view::comparison(case, metric) {
+    let reference = reference.to_owned();
+    let verdict = column(VERDICT, move |case| match view::comparison(case, metric) {
         Some(comparison) => verdict(comparison),
+        None if case.server == reference => Cell::Reference,
         None => Cell::Empty,
     });
     [ratio, verdict]

@@ -75,12 +75,9 @@ pub(super) fn latency(case: &Case) -> Option<&Latency> {
     )
 }
 
-/// The point at which the most servers have what `wanted` asks for; of equals the last, where loads are
-/// highest and the models farthest apart. `None` when nobody has it anywhere.
-pub(super) fn telling_point<'a>(
-    scenario: &'a Scenario,
-    wanted: impl Fn(&Case) -> bool,
-) -> Option<&'a Point> {
+/// The point at which the most servers have what `wanted` asks for; of equals the last, where loads
+/// are highest and the models farthest apart. `None` when nobody has it anywhere.
+pub(super) fn telling_point(scenario: &Scenario, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
     let count = |point: &&Point| {
         let measured = point.cases.iter().filter(|case| case.outcome == Outcome::Measured);
         measured.filter(|case| wanted(case)).count()

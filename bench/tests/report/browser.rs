@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 /// Where distributions put it.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -43,8 +43,8 @@ pub(crate) fn open(program: &Path, page: &Path, profile: &Path) -> Opened {
     Opened { title: title.map(|(title, _)| title.to_owned()).unwrap_or_default(), log }
 }
 
-/// A copy of the report that may run a script, which tells the frame around it how wide it became and
-/// what of its charts cannot be read.
+/// A copy of the report that may run a script, which tells the frame around it how wide it became
+/// and what of its charts cannot be read.
 pub(crate) fn probed(report: &str) -> String {
     const POLICY: &str =
         "default-src &#39;none&#39;; style-src &#39;unsafe-inline&#39;; img-src data:";
@@ -57,14 +57,15 @@ pub(crate) fn probed(report: &str) -> String {
         const small = texts.filter(it => it.text.height < 10.5).length;
         const outside = texts.filter(it => it.text.left < it.chart.left - 1
             || it.text.right > it.chart.right + 1 || it.text.bottom > it.chart.bottom + 1).length;
-        parent.postMessage(`${document.documentElement.scrollWidth} wide, ${small} texts too small, `
-            + `${outside} texts outside`, '*');
+        const root = document.documentElement;
+        parent.postMessage(`in ${innerWidth}: ${root.scrollWidth - root.clientWidth} too wide, `
+            + `${small} texts too small, ${outside} texts outside`, '*');
         </script></body>";
     report.replace(POLICY, "").replace("</body>", probe)
 }
 
-/// A page that shows `page` in a frame `width` pixels wide, as a phone would: a window of Chromium's own
-/// has a minimum width. It takes the frame's message as its title.
+/// A page that shows `page` in a frame `width` pixels wide, as a phone would: a window of
+/// Chromium's own has a minimum width. It takes the frame's message as its title.
 pub(crate) fn frame(page: &str, width: u32) -> String {
     format!(
         "<title></title><script>onmessage = message => document.title = message.data</script>\

@@ -1,4 +1,5 @@
-//! Results made up for the tests: laws as simple as the figures are false. Nothing here was measured.
+//! Results made up for the tests: laws as simple as the figures are false. Nothing here was
+//! measured.
 
 use bench::catalogue::{Concurrency, SERVERS};
 use bench::compare::result::*;
@@ -11,8 +12,8 @@ pub(crate) const EVIL: &str = "<script>alert('x')</script>&\"";
 const REFERENCE: &str = "epoll-selector";
 const CONTROL: &str = "epoll-selector (again)";
 
-/// A whole run with everything the report can show: skipped, failed, saturated and flagged cases, and
-/// costs that could not be had.
+/// A whole run with everything the report can show: skipped, failed, saturated and flagged cases,
+/// and costs that could not be had.
 pub(crate) fn results() -> Results {
     let servers = servers();
     let herd = Plan {
@@ -94,6 +95,7 @@ fn servers() -> Vec<ServerInfo> {
     };
     let mut servers: Vec<ServerInfo> = SERVERS
         .iter()
+        .filter(|entry| !entry.variant)
         .map(|entry| ServerInfo {
             spins: entry.traits.spins,
             scans: entry.traits.scans,
@@ -175,17 +177,17 @@ impl Plan {
         let floor =
             Estimate { median: 0.998, low: 0.984, high: 1.011 + x.log10() / 400.0, blocks: 80 };
         let floor = if floor.high.is_finite() { floor } else { Estimate { high: 1.01, ..floor } };
-        let reference = self.value(index_of(servers, REFERENCE), x);
+        let reference = self.value(servers, index_of(servers, REFERENCE), x);
         let cases = (0..servers.len()).map(|index| self.case(servers, index, x, reference));
         Point { x, label: label.to_owned(), noise_floor: Some(floor), cases: cases.collect() }
     }
 
     fn case(&self, servers: &[ServerInfo], index: usize, x: f64, reference: f64) -> Case {
         let server = &servers[index];
-        let value = self.value(index, x);
+        let value = self.value(servers, index, x);
         let outcome = self.outcome(server, x);
         let measured = matches!(outcome, Outcome::Measured | Outcome::Saturated);
-        let offered = (self.name == "offered_load").then(|| x * (130e3 - 9e3 * index as f64));
+        let offered = (self.name == "offered_load").then_some(x * (130e3 - 9e3 * index as f64));
         let latency = value_to_latency(self.metric, value);
         Case {
             server: server.name.clone(),
@@ -224,11 +226,15 @@ impl Plan {
     }
 
     /// The made-up law of the scenario's metric.
-    fn value(&self, index: usize, x: f64) -> f64 {
+    fn value(&self, servers: &[ServerInfo], index: usize, x: f64) -> f64 {
         let own = 1.0 + 0.06 * index as f64;
         match self.metric {
             Metric::MessagesPerSecond if self.name == "idle_herd" => {
-                let scan = [0.0, 0.0, 0.5, 0.08][index.min(3)] * f64::from(index < 4);
+                let scan = match (servers[index].scans, servers[index].spins) {
+                    (true, true) => 0.5,
+                    (true, false) => 0.08,
+                    _ => 0.0,
+                };
                 1e9 / (7000.0 * own + scan * 1000.0 * x)
             }
             Metric::MessagesPerSecond => 120e3 / own * x / (x + 3.0),
@@ -289,13 +295,13 @@ fn curve(median: f64, open: bool) -> Latency {
 fn cost(server: &ServerInfo, index: usize, x: f64) -> CaseCost {
     let call = |name: &str, per_message| SyscallRate { name: name.to_owned(), per_message };
     let mut calls = vec![call("recvfrom", 1.0), call("sendto", 1.0)];
-    match index {
-        2 => calls = vec![call("recvfrom", 1.0 + x), call("sendto", 1.0), call("accept4", 0.5)],
-        3 => calls.push(call("pselect6", 1.0)),
-        4 => calls.push(call("epoll_wait", 1.0)),
-        5 => calls.push(call("futex", 0.02)),
-        6.. => calls.extend([call("epoll_wait", 0.9), call("epoll_ctl", 0.2), call("brk", 0.05)]),
-        _ => {}
+    match server.name.as_str() {
+        "nonblocking" => calls[0].per_message += x,
+        "select" => calls.push(call("pselect6", 1.0)),
+        "epoll-selector" | CONTROL => calls.push(call("epoll_wait", 1.0)),
+        "threadpool" => calls.push(call("futex", 0.02)),
+        name if name.starts_with("blocking") => {}
+        _ => calls.extend([call("epoll_wait", 0.9), call("epoll_ctl", 0.2), call("brk", 0.05)]),
     }
     let measured = Reading::Measured;
     CaseCost {
