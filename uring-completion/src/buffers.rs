@@ -73,6 +73,11 @@ impl Pool {
         is_ours.then(|| Buffer { pool: Rc::clone(self), id, len })
     }
 
+    /// Size of a buffer in bytes.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
     fn give_back(&self, id: u16) {
         let (tail, entries) = (self.tail.get(), self.free.start.as_ptr().cast::<BufRingEntry>());
         // SAFETY: the entry is within `free`, and all zeroes, as it was allocated, is a valid entry. The
@@ -87,6 +92,13 @@ impl Pool {
         let shared_tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries).cast_mut()) };
         // Release: the kernel must see the entry before the tail that covers it.
         shared_tail.store(self.tail.get(), Ordering::Release);
+    }
+}
+
+impl Buffer {
+    /// Whether there may have been more to receive than it holds.
+    pub fn is_full(&self) -> bool {
+        self.len == self.pool.size
     }
 }
 

@@ -144,7 +144,9 @@ struct Server {
 /// before: at most the stock of buffers, once.
 struct Client {
     stream: Rc<Socket>,
-    receiving: Option<Operation>,
+    receiving: Receiving,
+    /// The last piece received filled its buffer.
+    bulk: bool,
     /// A send is in flight, one at a time, or the bytes would not stay in order.
     sending: bool,
     /// The peer did not take all it was sent, and has not yet.
@@ -155,6 +157,15 @@ struct Client {
     end: Option<io::Result<()>>,
     /// Ticks since a byte moved.
     quiet: u8,
+}
+
+/// What is asked of the kernel on behalf of a client who speaks.
+enum Receiving {
+    Nothing,
+    /// Bulk: there may be more than we can keep, so it is asked for piece by piece.
+    OnePiece,
+    /// Any number, and no system call to ask.
+    Pieces(Operation),
 }
 
 impl Server {
@@ -200,11 +211,12 @@ impl Server {
     fn received(&mut self, key: usize, bytes: io::Result<Option<Buffer>>, last: bool) {
         let client = &mut self.clients[key];
         if last {
-            client.receiving = None;
+            client.receiving = Receiving::Nothing;
         }
         match bytes {
             Ok(Some(buffer)) => {
                 client.quiet = 0;
+                client.bulk = buffer.is_full();
                 self.scratch.work();
                 client.keep(buffer);
             }
@@ -249,10 +261,17 @@ impl Server {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.stalled &= client.sending || client.pending.is_some();
             match client.receiving {
-                None if client.end.is_none() && !client.stalled => {
-                    client.receiving = Some(self.ring.receive(&client.stream, key));
+                Receiving::Nothing if client.end.is_none() && !client.stalled => {
+                    client.receiving = if client.bulk {
+                        self.ring.receive_once(&client.stream, key);
+                        Receiving::OnePiece
+                    } else {
+                        Receiving::Pieces(self.ring.receive(&client.stream, key))
+                    };
                 }
-                Some(receive) if client.stalled => self.ring.cancel(receive),
+                Receiving::Pieces(receive) if client.bulk || client.stalled => {
+                    self.ring.cancel(receive);
+                }
                 _ => {}
             }
             if !client.sending
@@ -261,11 +280,13 @@ impl Server {
                 client.sending = true;
                 // While it is received from there is nothing to do when the send is done. Nearly always.
                 match client.receiving {
-                    Some(_) => self.ring.try_send(&client.stream, pending, key),
-                    None => self.ring.send(&client.stream, pending.into_own(), key),
+                    Receiving::OnePiece | Receiving::Pieces(_) => {
+                        self.ring.try_send(&client.stream, pending, key)
+                    }
+                    Receiving::Nothing => self.ring.send(&client.stream, pending.into_own(), key),
                 };
             }
-            if client.receiving.is_none()
+            if matches!(client.receiving, Receiving::Nothing)
                 && !client.sending
                 && let Some(result) = client.end.take()
             {
@@ -281,7 +302,8 @@ impl Client {
     fn new(stream: Rc<Socket>, receive: Operation) -> Client {
         Client {
             stream,
-            receiving: Some(receive),
+            receiving: Receiving::Pieces(receive),
+            bulk: false,
             sending: false,
             stalled: false,
             pending: None,

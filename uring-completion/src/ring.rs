@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -139,6 +140,15 @@ impl Ring {
     pub fn receive(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
         let receive = opcode::RecvMulti::new(fd(stream), GROUP).build();
         // SAFETY: the buffers of the group live as long as the ring.
+        unsafe { self.start(receive, stream, key, Kind::Receive) }
+    }
+
+    /// Receives one piece from `stream`.
+    pub fn receive_once(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
+        let buffer = (ptr::null_mut(), self.buffers.size());
+        let receive = opcode::Recv::new(fd(stream), buffer.0, buffer.1).buf_group(GROUP).build();
+        let receive = receive.flags(squeue::Flags::BUFFER_SELECT);
+        // SAFETY: as in `receive`.
         unsafe { self.start(receive, stream, key, Kind::Receive) }
     }
 
