@@ -30,6 +30,8 @@ pub struct Subject {
     pub seed: u64,
     /// How long to wait for a server to do what it should.
     pub patience: Duration,
+    /// It takes datagrams (UDP) instead of connections.
+    pub datagrams: bool,
     pattern: Pattern,
 }
 
@@ -65,7 +67,8 @@ impl Subject {
             per_client: PerClient::Entry,
         };
         let pattern = Pattern::new(seed);
-        Subject { name: name.into(), access, traits, seed, patience: PATIENCE, pattern }
+        let (name, patience, datagrams) = (name.into(), PATIENCE, false);
+        Subject { name, access, traits, seed, patience, datagrams, pattern }
     }
 
     /// A server of the catalogue, run from `executable`.
