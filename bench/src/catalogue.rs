@@ -174,6 +174,15 @@ pub const SERVERS: &[Server] = &[
     },
 ];
 
+/// The servers that echo datagrams: in the suite's cases about those, and in no comparison.
+#[rustfmt::skip] // One line for each, to be read as the table that it is.
+pub const DATAGRAM_SERVERS: &[Server] = &[
+    variant("blocking-udp", "blocking", &["--udp"], READINESS),
+    variant("epoll-selector-udp", "epoll-selector", &["--udp"], READINESS),
+    variant("epoll-selector-oneshot-udp", "epoll-selector",
+        &["--udp", "--selector", "polling", "--trigger", "oneshot"], READINESS),
+];
+
 /// The entries of one package.
 pub fn of_package(package: &str) -> impl Iterator<Item = &'static Server> {
     SERVERS.iter().filter(move |server| server.package == package)

@@ -4,7 +4,7 @@
 //! ([`Process::start`]), and any other that is told where to listen ([`Process::start_at`]).
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -90,11 +90,39 @@ impl Process {
     /// When it cannot be started, ends before it listens, or does not listen for [`START_TIMEOUT`].
     /// It is not left running.
     pub fn start_at(command: &mut Command, addr: SocketAddr) -> io::Result<Process> {
+        Process::start_until(command, addr, || {
+            TcpStream::connect_timeout(&addr, START_TIMEOUT).map(drop)
+        })
+    }
+
+    /// Starts `command`, which was told to echo datagrams at `addr`, and waits until it does. It
+    /// receives some of one byte.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start_at`](Process::start_at).
+    pub fn start_datagrams_at(command: &mut Command, addr: SocketAddr) -> io::Result<Process> {
+        let any = if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(addr)?;
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        Process::start_until(command, addr, || {
+            socket.send(b"?")?;
+            socket.recv(&mut [0; 1]).map(drop)
+        })
+    }
+
+    /// Starts `command`, which listens on `addr` as soon as `answers` finds that it does.
+    fn start_until(
+        command: &mut Command,
+        addr: SocketAddr,
+        answers: impl Fn() -> io::Result<()>,
+    ) -> io::Result<Process> {
         let program = command.get_program().display().to_string();
         let (mut process, _) = Process::spawn(command)?;
         process.addr = addr;
         let deadline = Instant::now() + START_TIMEOUT;
-        while let Err(error) = TcpStream::connect_timeout(&addr, START_TIMEOUT) {
+        while let Err(error) = answers() {
             if process.poll()?.is_some() {
                 return Err(process.ended_early(&program)?);
             }
@@ -106,6 +134,26 @@ impl Process {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(process)
+    }
+
+    /// Starts `command`, a server that was told to listen on the Unix socket at `path`, and waits until
+    /// it prints `listening on unix:PATH`. Its [`addr`](Process::addr) means nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Process::start).
+    pub fn start_on_path(command: &mut Command, path: &Path) -> io::Result<Process> {
+        let program = command.get_program().display().to_string();
+        let (mut process, first_line) = Process::spawn(command)?;
+        let line = first_line.recv_timeout(START_TIMEOUT).unwrap_or_default();
+        if line.trim_end() == format!("listening on unix:{}", path.display()) {
+            return Ok(process);
+        }
+        if line.is_empty() && process.poll()?.is_some() {
+            return Err(process.ended_early(&program)?);
+        }
+        let complaint = format!("{program} printed {line:?}, not \"listening on unix:PATH\"");
+        Err(io::Error::other(complaint))
     }
 
     /// Runs `command`, which is expected to end by itself.

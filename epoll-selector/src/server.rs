@@ -210,6 +210,14 @@ impl Handler<Shared> for Datagrams {
         }
         Next::Again
     }
+
+    fn stop(&mut self, context: &mut Context<'_, Shared>) -> Next {
+        // What had arrived before is echoed, as far as one turn reaches: more comes all the time.
+        let token = context.token();
+        let event = Event { token, readable: true, writable: true, read_closed: false };
+        self.ready(event, context);
+        Next::Close
+    }
 }
 
 /// The handler of the signals that ask us to stop.

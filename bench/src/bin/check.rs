@@ -55,6 +55,10 @@ struct Args {
     #[arg(long, conflicts_with = "addr")]
     unix: bool,
 
+    /// It echoes datagrams: run the cases about those
+    #[arg(long, conflicts_with_all = ["server", "concurrency", "scans", "descriptor_ceiling"])]
+    udp: bool,
+
     /// How many clients it serves at the same time [default: any number]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..),
           conflicts_with = "server")]
@@ -106,7 +110,10 @@ Examples:
   check --concurrency 1 -- ./one-at-a-time {addr}
   check --contract -- target/release/blocking --per-client thread
   check --addr 127.0.0.1:7000 --json
-  check --soak 5m --seed 1 --server all";
+  check --soak 5m --seed 1 --server all
+  check --addr unix:/tmp/echo.sock
+  check --udp --addr 127.0.0.1:7000
+  check --udp --contract -- target/release/blocking --udp";
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -129,6 +136,9 @@ fn main() -> ExitCode {
 /// What is to be checked.
 fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    if args.udp && matches!(args.addr, Some(Address::Unix(_))) {
+        return Err("UDP has no paths: give --addr IPV4:PORT or [IPV6]:PORT".to_owned());
+    }
     let mut subjects = match (&args.addr, &args.server) {
         (Some(addr), _) => {
             vec![Subject::new(addr.to_string(), Access::Address(addr.clone()), seed)]
@@ -146,6 +156,7 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, String> {
     };
     for subject in &mut subjects {
         subject.patience = args.patience.into();
+        subject.datagrams = args.udp;
         if let Some(count) = args.concurrency {
             subject.traits.concurrency = Concurrency::AtMost(count as usize);
         }
@@ -204,7 +215,11 @@ fn chosen(args: &Args) -> Vec<(&'static str, &'static Case)> {
         args.filter.is_empty()
             || args.filter.iter().any(|text| case.name.contains(text) || topic.contains(text))
     };
-    conformance::cases().filter(|(topic, case)| wanted(topic, case)).collect()
+    if args.udp {
+        conformance::datagram_cases().filter(|(topic, case)| wanted(topic, case)).collect()
+    } else {
+        conformance::cases().filter(|(topic, case)| wanted(topic, case)).collect()
+    }
 }
 
 fn list(args: &Args) -> io::Result<bool> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use super::{Case, Outcome, Subject, Transport, cases, raise_descriptor_limit};
+use super::{Case, Outcome, Subject, Transport, cases, datagram_cases, raise_descriptor_limit};
 use crate::catalogue;
 
 /// Set it to the seed that a failure has printed to repeat it.
@@ -42,6 +42,12 @@ pub fn main(package: &str, executable: &str) -> ExitCode {
         for subject in subjects.into_iter().map(Arc::new) {
             trials.extend(cases().map(|(_, case)| trial(&subject, case, unavailable.clone())));
         }
+    }
+    for server in catalogue::DATAGRAM_SERVERS.iter().filter(|server| server.package == package) {
+        let mut subject = Subject::of_catalogue(server, &executable, seed);
+        subject.datagrams = true;
+        let subject = Arc::new(subject);
+        trials.extend(datagram_cases().map(|(_, case)| trial(&subject, case, None)));
     }
     if trials.is_empty() {
         eprintln!("error: the catalogue has no server of the package {package}");

@@ -13,6 +13,7 @@
 //! | `limits` | more clients than there is room for |
 //! | `signals` | those that ask to stop, those that must not matter |
 //! | `startup` | command line, output, exit status, idling |
+//! | `datagrams` | the echo over UDP, which the others are not about |
 //!
 //! Each server's `tests/conformance.rs` hands itself over to [`main`]; the binary `check` runs the same
 //! cases on anything. Every wait has an end ([`PATIENCE`]), and every byte that comes back is compared.
@@ -21,6 +22,7 @@ mod bytes;
 mod case;
 mod client;
 mod closing;
+mod datagrams;
 mod fairness;
 mod harness;
 mod limits;
@@ -55,4 +57,9 @@ pub fn cases() -> impl Iterator<Item = (&'static str, &'static Case)> {
     ]
     .into_iter()
     .flat_map(|(topic, cases)| cases.iter().map(move |case| (topic, case)))
+}
+
+/// Every case for a server of datagrams, with the same topic for all.
+pub fn datagram_cases() -> impl Iterator<Item = (&'static str, &'static Case)> {
+    datagrams::CASES.iter().map(|case| ("datagrams", case))
 }

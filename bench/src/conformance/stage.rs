@@ -125,7 +125,11 @@ impl<'a> Stage<'a> {
                     || Trouble::NotApplicable("the command has no {addr} or {port}".to_owned());
                 let mut command = process::command_for(words, addr).ok_or_else(no_place)?;
                 launch.limit(&mut command);
-                Process::start_at(&mut command, addr)
+                if self.subject.datagrams {
+                    Process::start_datagrams_at(&mut command, addr)
+                } else {
+                    Process::start_at(&mut command, addr)
+                }
             }
         };
         match process {

@@ -35,6 +35,8 @@ pub struct Subject {
     pub patience: Duration,
     /// What a server that we start is told to listen on.
     pub transport: Transport,
+    /// It takes datagrams (UDP) instead of connections.
+    pub datagrams: bool,
     pattern: Pattern,
 }
 
@@ -87,6 +89,7 @@ impl Subject {
             seed,
             patience: PATIENCE,
             transport: Transport::Tcp,
+            datagrams: false,
             pattern,
         }
     }

@@ -2,6 +2,7 @@
 // A failed unwrap is the report.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod chunked;
 mod cli;
 mod closed_loop;
 mod connections;
@@ -12,6 +13,7 @@ mod find_max;
 mod open_loop;
 mod series;
 mod server;
+mod verifier;
 
 use std::time::Duration;
 
