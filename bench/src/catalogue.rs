@@ -1,6 +1,9 @@
 //! The servers of this workspace, and what is true of each.
 
 use std::fmt;
+use std::process::Command;
+
+use crate::process::Process;
 
 /// One way to run a server: an entry of the conformance suite and a line of every comparison.
 #[derive(Clone, Debug)]
@@ -31,6 +34,9 @@ pub struct Traits {
     pub descriptor_ceiling: Option<usize>,
     /// What serves one client, and so what a client costs in memory.
     pub per_client: PerClient,
+    /// A part of the kernel that it needs, and that may be missing or forbidden. The server then says that
+    /// this `is not available`, and ends before it listens; suites and benches leave it out, and say why.
+    pub needs: Option<&'static str>,
 }
 
 /// How many clients are served at the same time.
@@ -80,6 +86,7 @@ const READINESS: Traits = Traits {
     scans: false,
     descriptor_ceiling: None,
     per_client: PerClient::Entry,
+    needs: None,
 };
 
 /// A server that asks about every client on every turn.
@@ -144,7 +151,20 @@ pub const SERVERS: &[Server] = &[
     model("threadpool", "threadpool", &["--workers", "4"], FOUR_WORKERS),
     variant("threadpool-readiness", "threadpool",
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
+    model("uring-completion", "uring-completion", &[],
+        Traits { needs: Some("io_uring"), ..READINESS }),
 ];
+
+impl Traits {
+    /// Why a server with these traits cannot run on this machine, in its own words; `None` if it can, as
+    /// far as `command`, which starts it and is tried out once, can tell.
+    pub fn unavailable(&self, command: &mut Command) -> Option<String> {
+        let needs = self.needs?;
+        let complaint = Process::start(command).err()?.to_string();
+        let reason = complaint.find(&format!("{needs} is not available"))?;
+        Some(complaint[reason..].trim_end().to_owned())
+    }
+}
 
 /// The servers of every comparison: one for each model.
 pub fn models() -> impl Iterator<Item = &'static Server> {

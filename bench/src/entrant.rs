@@ -29,6 +29,7 @@ const UNKNOWN: Traits = Traits {
     scans: false,
     descriptor_ceiling: None,
     per_client: PerClient::Entry,
+    needs: None,
 };
 
 /// A server that takes part in a benchmark.

@@ -63,6 +63,7 @@ impl Subject {
             scans: false,
             descriptor_ceiling: None,
             per_client: PerClient::Entry,
+            needs: None,
         };
         let pattern = Pattern::new(seed);
         Subject { name: name.into(), access, traits, seed, patience: PATIENCE, pattern }
