@@ -148,6 +148,11 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
     entrant::raise_descriptor_limit()?;
     let entrants = if list_only { Vec::new() } else { entrant::of_workspace(all)? };
     let names: Vec<(&str, Traits)> = entrant::names_of_workspace(all).collect();
+    for entrant in &entrants {
+        if let Some(why) = &entrant.unavailable {
+            eprintln!("{} is left out: {why}", entrant.name);
+        }
+    }
     let mut recorded = Vec::new();
     for scenario in SCENARIOS {
         let mut group = criterion.benchmark_group(scenario.name);
@@ -160,10 +165,12 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
                 Unit::Bytes => Throughput::Bytes((load.connections * load.size) as u64),
             });
             for (index, (name, traits)) in names.iter().enumerate() {
-                if entrant::excuse(traits, load.connections + load.idle).is_none() {
+                // With --list nothing is built, and nothing is called.
+                let entrant = entrants.get(index);
+                let unavailable = entrant.is_some_and(|entrant| entrant.unavailable.is_some());
+                let excuse = entrant::excuse(traits, load.connections + load.idle);
+                if !unavailable && excuse.is_none() {
                     let id = BenchmarkId::new(*name, point);
-                    // With --list nothing is built, and nothing is called.
-                    let entrant = entrants.get(index);
                     let case = measure(&mut group, id, entrant, load);
                     recorded.extend(case.map(|(messages, ns)| Percentiles {
                         scenario: scenario.name,

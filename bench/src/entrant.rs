@@ -41,6 +41,8 @@ pub struct Entrant {
     pub origin: Origin,
     /// What it can serve.
     pub traits: Traits,
+    /// Why it cannot run on this machine, if it cannot.
+    pub unavailable: Option<String>,
     /// Program and arguments, with the address to listen on as `{addr}`.
     pub command: Vec<String>,
     /// Whether it prints `listening on ADDR` as the contract has it. Another is told a port that is free.
@@ -63,8 +65,10 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
         .map(|server| {
             let (origin, traits) = (Origin::Workspace, server.traits);
             let command = command(&binaries, server.package, server.args)?;
+            let unavailable = command_for(&command, ([127, 0, 0, 1], 0).into())
+                .and_then(|mut command| traits.unavailable(&mut command));
             let name = server.name.to_owned();
-            Ok(Entrant { name, origin, traits, command, announces: true })
+            Ok(Entrant { name, origin, traits, unavailable, command, announces: true })
         })
         .collect()
 }
@@ -87,7 +91,8 @@ pub fn yardsticks() -> io::Result<Vec<Entrant>> {
     let entrants = YARDSTICKS.iter().map(|(name, example, args)| {
         let (name, origin) = ((*name).to_owned(), Origin::Yardstick);
         let command = command(&binaries, example, args)?;
-        Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: true })
+        let (traits, unavailable) = (UNKNOWN, None);
+        Ok(Entrant { name, origin, traits, unavailable, command, announces: true })
     });
     entrants.collect()
 }
@@ -112,7 +117,8 @@ pub fn given(text: &str) -> Result<Entrant, String> {
         return Err("the command must say where to listen: {addr}, or {host} and {port}".to_owned());
     }
     let (name, origin) = (name.to_owned(), Origin::Given);
-    Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: false })
+    let (traits, unavailable) = (UNKNOWN, None);
+    Ok(Entrant { name, origin, traits, unavailable, command, announces: false })
 }
 
 impl Entrant {
@@ -139,9 +145,9 @@ impl Entrant {
         })
     }
 
-    /// Why it cannot hold `connections` at once, all of them served; `None` if it can.
+    /// Why it cannot run, or not hold `connections` at once, all of them served; `None` if it can.
     pub fn excuse(&self, connections: usize) -> Option<String> {
-        excuse(&self.traits, connections)
+        self.unavailable.clone().or_else(|| excuse(&self.traits, connections))
     }
 }
 

@@ -36,9 +36,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use echo::{
-    IDLE_TICKS, IdleClock, Listener, Options, SCRATCH_BYTES, Scratch, Stop, Tally, Totals,
-};
+use echo::{IDLE_TICKS, IdleClock, Listener, Options, SCRATCH_BYTES, Scratch, Stop, Tally, Totals};
 use nix::errno::Errno;
 use slab::Slab;
 use socket2::Socket;

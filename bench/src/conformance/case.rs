@@ -148,7 +148,8 @@ pub struct Failure {
 impl Case {
     /// Why the case means nothing for this server, if so.
     pub fn not_applicable(&self, subject: &Subject) -> Option<String> {
-        self.needs.iter().find_map(|need| need.unmet(subject))
+        let unmet = || self.needs.iter().find_map(|need| need.unmet(subject));
+        subject.unavailable.clone().or_else(unmet)
     }
 
     /// Runs the case, on servers of its own where they can be started.

@@ -26,6 +26,8 @@ pub struct Subject {
     pub access: Access,
     /// What to expect of it.
     pub traits: Traits,
+    /// Why it cannot run on this machine, if it cannot.
+    pub unavailable: Option<String>,
     /// What the clients send is made from this, and so is every random choice.
     pub seed: u64,
     /// How long to wait for a server to do what it should.
@@ -65,8 +67,15 @@ impl Subject {
             per_client: PerClient::Entry,
             needs: None,
         };
-        let pattern = Pattern::new(seed);
-        Subject { name: name.into(), access, traits, seed, patience: PATIENCE, pattern }
+        Subject {
+            name: name.into(),
+            access,
+            traits,
+            unavailable: None,
+            seed,
+            patience: PATIENCE,
+            pattern: Pattern::new(seed),
+        }
     }
 
     /// A server of the catalogue, run from `executable`.
@@ -74,7 +83,12 @@ impl Subject {
         let mut words = vec![executable.display().to_string()];
         words.extend(server.args.iter().map(|&word| word.to_owned()));
         let access = Access::Contract(words);
-        Subject { traits: server.traits, ..Subject::new(server.name, access, seed) }
+        let mut subject = Subject::new(server.name, access, seed);
+        subject.traits = server.traits;
+        let command = subject.contract_command(&["--addr".to_owned(), "127.0.0.1:0".to_owned()]);
+        subject.unavailable =
+            command.and_then(|mut command| server.traits.unavailable(&mut command));
+        subject
     }
 
     /// What its clients send.
