@@ -36,7 +36,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use echo::{IDLE_TICKS, IdleClock, Listener, Options, Scratch, Stop, Tally, Totals};
+use echo::{IDLE_TICKS, IdleClock, Listener, Options, SCRATCH_BYTES, Scratch, Stop, Tally, Totals};
 use nix::errno::Errno;
 use slab::Slab;
 use socket2::Socket;
@@ -54,12 +54,12 @@ struct Args {
           value_parser = clap::value_parser!(u32).range(1..=32768))]
     entries: u32,
 
-    /// Buffers that the kernel may receive into, of all clients together; a power of two
-    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = power_of_two)]
+    /// Buffers for the kernel to receive into, common to all clients; a power of two
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = power_of_two)]
     buffers: u16,
 
-    /// Size of a buffer in bytes, and so the most that one completion brings
-    #[arg(long, value_name = "BYTES", default_value_t = 4096,
+    /// Size of a buffer in bytes, and so the most that one receive brings
+    #[arg(long, value_name = "BYTES", default_value_t = SCRATCH_BYTES as u32,
           value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     buffer_size: u32,
 }
