@@ -136,26 +136,6 @@ impl Process {
         Ok(process)
     }
 
-    /// Starts `command`, a server that was told to listen on the Unix socket at `path`, and waits until
-    /// it prints `listening on unix:PATH`. Its [`addr`](Process::addr) means nothing.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`start`](Process::start).
-    pub fn start_on_path(command: &mut Command, path: &Path) -> io::Result<Process> {
-        let program = command.get_program().display().to_string();
-        let (mut process, first_line) = Process::spawn(command)?;
-        let line = first_line.recv_timeout(START_TIMEOUT).unwrap_or_default();
-        if line.trim_end() == format!("listening on unix:{}", path.display()) {
-            return Ok(process);
-        }
-        if line.is_empty() && process.poll()?.is_some() {
-            return Err(process.ended_early(&program)?);
-        }
-        let complaint = format!("{program} printed {line:?}, not \"listening on unix:PATH\"");
-        Err(io::Error::other(complaint))
-    }
-
     /// Runs `command`, which is expected to end by itself.
     ///
     /// # Errors

@@ -56,7 +56,9 @@ struct Args {
     unix: bool,
 
     /// It echoes datagrams: run the cases about those
-    #[arg(long, conflicts_with_all = ["server", "concurrency", "scans", "descriptor_ceiling"])]
+    #[arg(long, conflicts_with_all = [
+        "server", "concurrency", "scans", "descriptor_ceiling", "unix", "soak",
+    ])]
     udp: bool,
 
     /// How many clients it serves at the same time [default: any number]
