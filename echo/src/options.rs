@@ -24,8 +24,13 @@ pub const DESCRIPTOR_RESERVE: usize = 32;
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = false)]
 pub struct Options {
-    /// Address to listen on: IPV4:PORT, [IPV6]:PORT (port 0 picks a free one), or unix:PATH
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
+    /// Address to listen on.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7000",
+        help = "Address to listen on: IPV4:PORT, [IPV6]:PORT (port 0 picks a free one), or unix:PATH"
+    )]
     pub addr: Address,
 
     /// Connections the kernel may queue before they are accepted (capped by net.core.somaxconn)
