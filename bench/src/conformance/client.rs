@@ -128,12 +128,17 @@ impl Client {
 
     /// Receives the next `count` bytes, and checks them.
     pub fn receive(&mut self, count: u64) -> Verdict {
-        let (until, deadline) = (self.received + count, self.deadline());
+        let (until, start) = (self.received + count, Instant::now());
         let mut buffer = vec![0; Pattern::longest()];
         while self.received < until {
-            let wanted =
-                buffer.len().min(usize::try_from(until - self.received).unwrap_or(usize::MAX));
-            self.read_or_wait(&mut buffer[..wanted], until, deadline)?;
+            let wanted = usize::try_from(until - self.received).unwrap_or(usize::MAX);
+            let wanted = wanted.min(buffer.len());
+            match self.read_some(&mut buffer[..wanted])? {
+                Found::Bytes(_) => {}
+                Found::End => return self.ended_early(until),
+                Found::Nothing if self.wait(PollFlags::POLLIN, self.deadline_from(start)) => {}
+                Found::Nothing => return self.too_slow(until),
+            }
         }
         Ok(())
     }
