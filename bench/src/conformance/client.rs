@@ -1,18 +1,28 @@
 //! A client that checks every byte, and never waits without end.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
 use super::case::{Verdict, fails};
 use super::pattern::Pattern;
 use super::subject::Address;
+
+/// The most payload of a TCP segment: Ethernet's. With loopback's 64 KiB the kernel sets aside several
+/// times the memory for each connection, and fifty that nobody reads would take what it has for TCP
+/// (tcp_mem); after that it drops packets.
+const SEGMENT_BYTES: u32 = 1460;
+
+/// How many times longer than for an answer a client waits for many bytes that do come.
+const LONGEST_IN_PATIENCES: u32 = 6;
 
 /// How often a flood looks whether it is to stop while it cannot move.
 const FLOOD_INTERVAL: Duration = Duration::from_millis(20);
@@ -56,6 +66,10 @@ impl Client {
         socket.set_nonblocking(true)?;
         if let Address::Tcp(_) = addr {
             socket.set_tcp_nodelay(true)?;
+            socket.set_tcp_mss(SEGMENT_BYTES)?;
+            // Not BBR, where that is the default: it pauses by itself, and a pause is what tells us that
+            // the server reads no more. Reno is always there, and needs no permission.
+            let _ = socket.set_tcp_congestion(b"reno");
         }
         match socket.connect(&addr.to_sock_addr()?) {
             Ok(()) => {}
@@ -86,6 +100,11 @@ impl Client {
         self.received
     }
 
+    /// Bytes sent that have not come back yet.
+    pub fn unread(&self) -> u64 {
+        self.sent - self.received
+    }
+
     /// Sends the next `count` bytes of its stream, and reads nothing meanwhile.
     pub fn send(&mut self, count: u64) -> Verdict {
         let (until, deadline) = (self.sent + count, self.deadline());
@@ -104,17 +123,22 @@ impl Client {
 
     /// Receives everything sent so far, and checks it.
     pub fn receive_all(&mut self) -> Verdict {
-        self.receive(self.sent - self.received)
+        self.receive(self.unread())
     }
 
     /// Receives the next `count` bytes, and checks them.
     pub fn receive(&mut self, count: u64) -> Verdict {
-        let (until, deadline) = (self.received + count, self.deadline());
+        let (until, start) = (self.received + count, Instant::now());
         let mut buffer = vec![0; Pattern::longest()];
         while self.received < until {
-            let wanted =
-                buffer.len().min(usize::try_from(until - self.received).unwrap_or(usize::MAX));
-            self.read_or_wait(&mut buffer[..wanted], until, deadline)?;
+            let wanted = usize::try_from(until - self.received).unwrap_or(usize::MAX);
+            let wanted = wanted.min(buffer.len());
+            match self.read_some(&mut buffer[..wanted])? {
+                Found::Bytes(_) => {}
+                Found::End => return self.ended_early(until),
+                Found::Nothing if self.wait(PollFlags::POLLIN, self.deadline_from(start)) => {}
+                Found::Nothing => return self.too_slow(until),
+            }
         }
         Ok(())
     }
@@ -131,7 +155,7 @@ impl Client {
         count: u64,
         mut sizes: impl FnMut() -> (usize, usize),
     ) -> Verdict {
-        let (until, deadline) = (self.sent + count, self.deadline());
+        let (until, start) = (self.sent + count, Instant::now());
         let mut buffer = vec![0; Pattern::longest()];
         while self.received < until {
             let (write_at_most, read_at_most) = sizes();
@@ -147,7 +171,7 @@ impl Client {
                 Found::Nothing => {
                     let mut events = PollFlags::POLLIN;
                     events.set(PollFlags::POLLOUT, self.sent < until);
-                    if !self.wait(events, deadline) {
+                    if !self.wait(events, self.deadline_from(start)) {
                         return self.too_slow(until);
                     }
                 }
@@ -215,11 +239,10 @@ impl Client {
     pub fn send_what_fits(&mut self, limit: u64) -> Verdict<u64> {
         let before = self.sent;
         while self.write_some(u64::MAX)? > 0 {
-            let unread = self.sent - self.received;
-            if unread > limit {
+            if self.unread() > limit {
                 return fails(
                     "the server stops reading from a client that reads nothing",
-                    format_args!("it took {} MiB and would take more", unread >> 20),
+                    format_args!("it took {} MiB and would take more", self.unread() >> 20),
                 );
             }
         }
@@ -247,9 +270,23 @@ impl Client {
             return Ok(0);
         }
         // SAFETY: the request writes one int, and `count` is one that outlives the call.
-        let result = unsafe { nix::libc::ioctl(fd, nix::libc::TIOCOUTQ, &raw mut count) };
+        let result = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut count) };
         Errno::result(result)?;
         Ok(count)
+    }
+
+    /// Whether bytes are on their way that the server's kernel has not acknowledged: tcpi_unacked of
+    /// TCP_INFO (tcp(7)). What waits for the server's window to open is not on its way.
+    pub fn is_in_flight(&self) -> bool {
+        // SAFETY: all of its fields are integers.
+        let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+        let mut size = mem::size_of_val(&info) as libc::socklen_t;
+        let (fd, into) = (self.socket.as_raw_fd(), (&raw mut info).cast());
+        // SAFETY: the kernel writes at most `size` bytes to `info`, which outlives the call.
+        let result =
+            unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, into, &raw mut size) };
+        // A Unix-domain socket has no such thing, and nothing on its way.
+        result == 0 && info.tcpi_unacked > 0
     }
 
     /// Shuts down the sending half: the server finds end of stream behind what was sent.
@@ -315,15 +352,6 @@ impl Client {
         false
     }
 
-    fn read_or_wait(&mut self, buffer: &mut [u8], until: u64, deadline: Instant) -> Verdict {
-        match self.read_some(buffer)? {
-            Found::Bytes(_) => Ok(()),
-            Found::End => self.ended_early(until),
-            Found::Nothing if self.wait(PollFlags::POLLIN, deadline) => Ok(()),
-            Found::Nothing => self.too_slow(until),
-        }
-    }
-
     fn ended_early(&self, until: u64) -> Verdict {
         fails(
             format_args!("{until} bytes back"),
@@ -333,7 +361,7 @@ impl Client {
 
     fn too_slow(&self, until: u64) -> Verdict {
         fails(
-            format_args!("{until} bytes back within {:?}", self.patience),
+            format_args!("{until} bytes back, and no pause longer than {:?}", self.patience),
             format_args!("{} bytes", self.received),
         )
     }
@@ -390,6 +418,11 @@ impl Client {
 
     fn deadline(&self) -> Instant {
         Instant::now() + self.patience
+    }
+
+    /// For what may take several times as long as one answer, as long as it goes on.
+    fn deadline_from(&self, start: Instant) -> Instant {
+        (start + LONGEST_IN_PATIENCES * self.patience).min(self.deadline())
     }
 
     /// Sleeps until one of `events`, an error or a hang-up is there; false when `deadline` came first.

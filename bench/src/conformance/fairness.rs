@@ -183,6 +183,8 @@ fn a_flooding_client_starves_nobody(stage: &Stage) -> Verdict {
     let server = stage.start_with(&["--work", "1ms"])?;
     let mut flood = server.served()?;
     let mut other = server.served()?;
+    // From the start there is more than it can take.
+    flood.send_what_fits(u64::MAX)?;
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let flooding = scope.spawn(|| flood.flood(&stop));

@@ -32,6 +32,13 @@ const DONE_IF_ASLEEP: Duration = Duration::from_millis(50);
 /// A server that may be waiting for a CPU has done what it will do if nothing has changed for so long.
 const DONE_FOR_CERTAIN: Duration = Duration::from_millis(500);
 
+/// What the buffers of the kernel hold together when they have grown to the size that Linux allows by
+/// default: the largest tcp_wmem, on both sides.
+const KERNEL_FULL: u64 = 8 << 20;
+
+/// How often a server is looked at while it is watched for whether it sleeps.
+const SAMPLES: u32 = 20;
+
 /// The most that the kernels of both sides may hold of one connection that nobody reads, in bytes: the
 /// largest tcp_wmem and tcp_rmem (tcp(7)) that a server is likely to have, with room to spare.
 const KERNEL_HOLDS: u64 = 128 << 20;
@@ -264,11 +271,20 @@ impl<'a> Server<'a> {
     /// Has clients send until the server takes no more.
     pub fn get_stuck(&self, clients: &mut [Client]) -> Verdict {
         let mut moved = Instant::now();
-        while !self.is_done(moved) {
+        let deadline = moved + self.stage.subject.patience;
+        while Instant::now() < deadline {
             for client in &mut *clients {
-                if client.send_what_fits(KERNEL_HOLDS)? > 0 {
+                // On a busy machine loopback drops packets too, and sends them again a while later.
+                if client.send_what_fits(KERNEL_HOLDS)? > 0 || client.is_in_flight() {
                     moved = Instant::now();
                 }
+            }
+            // The send buffers of TCP grow with use (tcp_wmem): what does not fit now may fit soon.
+            let is_tcp = matches!(self.addr, Address::Tcp(_));
+            let is_full = !is_tcp || clients.iter().all(|client| client.unread() > KERNEL_FULL);
+            let quiet = moved.elapsed();
+            if quiet >= DONE_FOR_CERTAIN || is_full && self.is_done(moved) {
+                break;
             }
             thread::sleep(POLL_INTERVAL);
         }
@@ -363,12 +379,20 @@ impl<'a> Server<'a> {
         settled.or_else(|_| fails(format_args!("{}, as before", words(before)), words(now)))
     }
 
-    /// The share of a CPU that it uses during `duration` of the time in which it could have one: a busy
-    /// machine hides no spinning thread.
+    /// The share of a CPU that it uses during `duration` of the time in which it could have one. It
+    /// counts as all of one when it never sleeps: on a busy machine, or one whose hypervisor is busy, a
+    /// thread that spins may get little of it.
     pub fn cpu_share(&self, duration: Duration) -> Verdict<f64> {
         let pid = self.process()?.pid();
         let (before, start) = (observe::threads_ran(pid)?, Instant::now());
-        thread::sleep(duration);
+        let mut slept = false;
+        while start.elapsed() < duration {
+            thread::sleep(duration / SAMPLES);
+            slept |= observe::is_asleep(pid)?;
+        }
+        if !slept {
+            return Ok(1.0);
+        }
         let after = observe::threads_ran(pid)?;
         let elapsed = start.elapsed();
         let share = |(thread, ran): (&OsString, &Ran)| {

@@ -17,10 +17,13 @@ use std::time::Duration;
 use bench::conformance::{self, Access, Case, Outcome, Subject, raise_descriptor_limit};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use expected::{EXPECTED, Expected};
+use expected::{EXPECTED, Expected, SOAKED};
 
 /// Shorter than the suite's own: these servers are expected to let it wait.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a server is soaked.
+const SOAK: Duration = Duration::from_secs(2);
 
 /// Faults that are tested at the same time.
 const TEST_THREADS: usize = 3;
@@ -35,18 +38,38 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TEST_THREADS);
     raise_descriptor_limit();
-    let test = |expected: &'static Expected| Trial::test(expected.fault, || run(expected));
-    libtest_mimic::run(&arguments, EXPECTED.iter().map(test).collect()).exit_code()
+    let case = |expected: &'static Expected| {
+        Trial::test(format!("cases::{}", expected.fault), || run_cases(expected))
+    };
+    let soak = |&(fault, complaint): &'static (&str, Option<&str>)| {
+        Trial::test(format!("soak::{fault}"), move || run_soak(fault, complaint))
+    };
+    let trials = EXPECTED.iter().map(case).chain(SOAKED.iter().map(soak));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// The server with this fault.
+fn subject(fault: &str) -> Result<Subject, Failed> {
+    let server = wrong_server()?.display().to_string();
+    let words = [server, "--fault".to_owned(), fault.to_owned()];
+    let mut subject = Subject::new(fault, Access::Contract(words.into()), SEED);
+    subject.patience = PATIENCE;
+    Ok(subject)
+}
+
+/// Soaks the server with this fault, and looks for `complaint` in what the soak says of it.
+fn run_soak(fault: &str, complaint: Option<&str>) -> Result<(), Failed> {
+    let report = conformance::soak(&subject(fault)?, SOAK, |_, _| {});
+    match (&report.failure, complaint) {
+        (None, None) => Ok(()),
+        (Some(failure), Some(complaint)) if failure.contains(complaint) => Ok(()),
+        (failure, _) => Err(format!("expected {complaint:?}, found {failure:?}\n{report}").into()),
+    }
 }
 
 /// Runs every case on the server with this fault, and compares what failed with what must.
-fn run(expected: &Expected) -> Result<(), Failed> {
-    let server = wrong_server()?.display().to_string();
-    let words = [server, "--fault".to_owned(), expected.fault.to_owned()];
-    let access = Access::Contract(words.into());
-    let mut subject = Subject::new(expected.fault, access, SEED);
-    subject.patience = PATIENCE;
-    let failed = failures(&subject);
+fn run_cases(expected: &Expected) -> Result<(), Failed> {
+    let failed = failures(&subject(expected.fault)?);
     let must_fail: Vec<_> = expected.fails.iter().copied().flatten().collect();
     let mut complaints = Vec::new();
     for name in &must_fail {

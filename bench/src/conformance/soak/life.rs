@@ -18,13 +18,17 @@ use crate::conformance::stage::Server;
 use crate::conformance::subject::Address;
 
 /// The most that one client does before it leaves.
-const ACTS_MAX: usize = 8;
+const ACTS_MAX: usize = 6;
 
 /// The most that is exchanged in one act, in bytes.
-const FLOOD_MAX: u64 = 4 << 20;
+const FLOOD_MAX: u64 = 1 << 20;
 
 /// The longest pause of a client.
-const PAUSE_MAX: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// The least that a client waits for the server: others may be served before, and the server may be
+/// stopped meanwhile.
+const PATIENCE_MIN: Duration = Duration::from_secs(30);
 
 /// How long to wait when our side has no port left: the ports of connections that have ended are free
 /// again after a while.
@@ -64,7 +68,7 @@ impl<'a> Lives<'a> {
         Lives {
             addr: server.addr().clone(),
             pattern: subject.pattern(),
-            patience: subject.patience,
+            patience: subject.patience.max(PATIENCE_MIN),
             seed: subject.seed,
             stop,
             clients: AtomicU64::new(0),
@@ -118,7 +122,7 @@ const NO_PORT: &str = "Cannot assign requested address";
 fn act(client: &mut Client, random: &mut StdRng) -> Verdict {
     match random.random_range(0..10) {
         // A burst, or many small messages at once.
-        0..=2 => client.exchange(random.random_range(1..=256 << 10)),
+        0..=2 => client.exchange(random.random_range(1..=64 << 10)),
         // A trickle: byte by byte, each of them waited for.
         3 => (0..random.random_range(1..=50)).try_for_each(|_| client.exchange(1)),
         // Bytes one by one, and the answers later.
@@ -129,7 +133,7 @@ fn act(client: &mut Client, random: &mut StdRng) -> Verdict {
         // In pieces of all sizes.
         5 => {
             let largest = random.random_range(1..=20_000);
-            let count = random.random_range(1..=50 * largest as u64);
+            let count = random.random_range(1..=10 * largest as u64);
             client.exchange_in(count, || {
                 (random.random_range(1..=largest), random.random_range(1..=largest))
             })

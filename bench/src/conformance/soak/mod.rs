@@ -41,9 +41,6 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 /// back. A leak of 100 bytes for each connection exceeds it after some minutes.
 const MEMORY_SLACK: u64 = 8 << 20;
 
-/// The least that a client waits for the server: it may have to wait for others, and for a thaw.
-const PATIENCE_MIN: Duration = Duration::from_secs(30);
-
 /// Soaks a server for `duration`, and tells how it went. `progress` hears from time to time what has
 /// been done.
 ///
@@ -53,12 +50,10 @@ pub fn soak(
     duration: Duration,
     mut progress: impl FnMut(Duration, &Deeds),
 ) -> SoakReport {
-    let mut subject = subject.clone();
-    subject.patience = subject.patience.max(PATIENCE_MIN);
-    let stage = Stage::new(&subject);
-    let mut report = SoakReport::new(&subject, duration);
+    let stage = Stage::new(subject);
+    let mut report = SoakReport::new(subject, duration);
     let verdict = stage.start().and_then(|server| {
-        let clients = clients_at_a_time(&subject);
+        let clients = clients_at_a_time(subject);
         report.clients = clients;
         live_for(&server, clients, WARM_UP.min(duration), &mut report, &mut |_, _| {})?;
         report.start = settled(&server)?;

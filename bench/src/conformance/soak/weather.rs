@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
+use crate::catalogue::PerClient;
 use crate::conformance::case::Verdict;
 use crate::conformance::observe;
 use crate::conformance::signals::HARMLESS;
@@ -47,6 +48,8 @@ impl AddAssign for WeatherDeeds {
 /// The weather of one soak.
 pub(super) struct Weather<'a> {
     process: &'a Process,
+    /// A process for each client inherits the low limit, and needs descriptors of its own to begin with.
+    has_famines: bool,
     seed: u64,
     stop: &'a AtomicBool,
     signals: AtomicU64,
@@ -60,7 +63,16 @@ impl<'a> Weather<'a> {
         let process = server.process().ok()?;
         let zero = || AtomicU64::new(0);
         let seed = server.subject().seed;
-        Some(Weather { process, seed, stop, signals: zero(), stops: zero(), famines: zero() })
+        let has_famines = server.subject().traits.per_client != PerClient::Process;
+        Some(Weather {
+            process,
+            has_famines,
+            seed,
+            stop,
+            signals: zero(),
+            stops: zero(),
+            famines: zero(),
+        })
     }
 
     pub(super) fn deeds(&self) -> WeatherDeeds {
@@ -80,7 +92,7 @@ impl<'a> Weather<'a> {
             let storm = random.random_range(Duration::ZERO..=STORM_MAX);
             match random.random_range(0..4) {
                 0 => self.stop_for(storm)?,
-                1 => self.starve_for(storm)?,
+                1 if self.has_famines => self.starve_for(storm)?,
                 _ => self.signal(random.random_range(1..=20))?,
             }
         }
