@@ -16,14 +16,13 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
-/// The name of our one group of buffers.
-pub(crate) const GROUP: u16 = 0;
-
 /// What the kernel demands of the free ring's address, and a good start for the buffers.
 const PAGE_BYTES: usize = 4096;
 
-/// All provided buffers, and the ring of those that are free.
+/// A group of provided buffers of one size, and the ring of those that are free.
 pub(crate) struct Pool {
+    /// The kernel's name for it.
+    group: u16,
     /// Where we tell the kernel of free buffers: `count` entries, shared with it.
     free: Region,
     /// Buffer `id` is the `size` bytes from `id * size` on.
@@ -46,19 +45,24 @@ pub struct Buffer {
 }
 
 impl Pool {
-    /// `count` buffers of `size` bytes each, all of them the kernel's.
+    /// `count` buffers of `size` bytes each as group `group`, all of them the kernel's.
     ///
     /// # Errors
     ///
     /// When there is not that much memory, or the kernel does not want them: `count` must be a power of
     /// two and at most 32768.
-    pub(crate) fn register(submitter: &Submitter, count: u16, size: u32) -> io::Result<Rc<Pool>> {
+    pub(crate) fn register(
+        submitter: &Submitter,
+        group: u16,
+        count: u16,
+        size: u32,
+    ) -> io::Result<Rc<Pool>> {
         let free = Region::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let memory = Region::new(usize::from(count) * size as usize)?;
         // SAFETY: `free` has room for `count` entries. It is freed with the pool, which the ring keeps
         // for as long as it is open.
-        unsafe { submitter.register_buf_ring_with_flags(free.addr(), count, GROUP, 0)? };
-        let pool = Rc::new(Pool { free, memory, count, size, tail: Cell::new(0) });
+        unsafe { submitter.register_buf_ring_with_flags(free.addr(), count, group, 0)? };
+        let pool = Rc::new(Pool { group, free, memory, count, size, tail: Cell::new(0) });
         (0..count).for_each(|id| pool.give_back(id));
         Ok(pool)
     }
@@ -73,9 +77,9 @@ impl Pool {
         is_ours.then(|| Buffer { pool: Rc::clone(self), id, len })
     }
 
-    /// Size of a buffer in bytes.
-    pub(crate) fn size(&self) -> u32 {
-        self.size
+    /// The kernel's name for it.
+    pub(crate) fn group(&self) -> u16 {
+        self.group
     }
 
     fn give_back(&self, id: u16) {
@@ -92,13 +96,6 @@ impl Pool {
         let shared_tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries).cast_mut()) };
         // Release: the kernel must see the entry before the tail that covers it.
         shared_tail.store(self.tail.get(), Ordering::Release);
-    }
-}
-
-impl Buffer {
-    /// Whether there may have been more to receive than it holds.
-    pub fn is_full(&self) -> bool {
-        self.len == self.pool.size
     }
 }
 

@@ -55,13 +55,17 @@ struct Args {
     entries: u32,
 
     /// Buffers for the kernel to receive into, common to all clients; a power of two
-    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = power_of_two)]
+    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = power_of_two)]
     buffers: u16,
 
-    /// Size of a buffer in bytes, and so the most that one receive brings
-    #[arg(long, value_name = "BYTES", default_value_t = SCRATCH_BYTES as u32,
-          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    /// Size of one of them in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 4096,
+          value_parser = clap::value_parser!(u32).range(1..=65536))]
     buffer_size: u32,
+
+    /// Buffers of 64 KiB, for clients who have more to say; a power of two
+    #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = power_of_two)]
+    bulk_buffers: u16,
 }
 
 fn main() -> ExitCode {
@@ -71,7 +75,11 @@ fn main() -> ExitCode {
 fn serve(args: &Args) -> io::Result<Totals> {
     let options = &args.options;
     let stop = Stop::new()?;
-    let mut ring = Ring::new(args.entries, args.buffers, args.buffer_size)?;
+    let mut ring = Ring::new(
+        args.entries,
+        (args.buffers, args.buffer_size),
+        (args.bulk_buffers, SCRATCH_BYTES as u32),
+    )?;
     let listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
     ring.poll(&Rc::new(stop.as_fd().try_clone_to_owned()?.into()));
     let mut server = Server {
@@ -82,6 +90,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
         accepted: VecDeque::new(),
         clients: Slab::new(),
         touched: Vec::new(),
+        bulk_from: args.buffer_size as usize,
         scratch: Scratch::with(0, options.work),
         tally: Tally::new(options),
     };
@@ -133,6 +142,8 @@ struct Server {
     clients: Slab<Client>,
     /// The clients that this turn's completions are about.
     touched: Vec<usize>,
+    /// A piece of so many bytes is taken for bulk.
+    bulk_from: usize,
     scratch: Scratch,
     tally: Tally,
 }
@@ -163,7 +174,7 @@ struct Client {
 enum Receiving {
     Nothing,
     /// Bulk: there may be more than we can keep, so it is asked for piece by piece.
-    OnePiece,
+    Bulk,
     /// Any number, and no system call to ask.
     Pieces(Operation),
 }
@@ -216,7 +227,7 @@ impl Server {
         match bytes {
             Ok(Some(buffer)) => {
                 client.quiet = 0;
-                client.bulk = buffer.is_full();
+                client.bulk = buffer.len() >= self.bulk_from;
                 self.scratch.work();
                 client.keep(buffer);
             }
@@ -263,8 +274,8 @@ impl Server {
             match client.receiving {
                 Receiving::Nothing if client.end.is_none() && !client.stalled => {
                     client.receiving = if client.bulk {
-                        self.ring.receive_once(&client.stream, key);
-                        Receiving::OnePiece
+                        self.ring.receive_bulk(&client.stream, key);
+                        Receiving::Bulk
                     } else {
                         Receiving::Pieces(self.ring.receive(&client.stream, key))
                     };
@@ -280,7 +291,7 @@ impl Server {
                 client.sending = true;
                 // While it is received from there is nothing to do when the send is done. Nearly always.
                 match client.receiving {
-                    Receiving::OnePiece | Receiving::Pieces(_) => {
+                    Receiving::Bulk | Receiving::Pieces(_) => {
                         self.ring.try_send(&client.stream, pending, key)
                     }
                     Receiving::Nothing => self.ring.send(&client.stream, pending.into_own(), key),

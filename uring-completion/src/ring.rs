@@ -15,7 +15,7 @@ use nix::libc::{MSG_DONTWAIT, MSG_WAITALL, POLLIN, SOCK_CLOEXEC};
 use slab::Slab;
 use socket2::Socket;
 
-use crate::buffers::{GROUP, Pool};
+use crate::buffers::Pool;
 use crate::setup::{open, unavailable};
 use crate::{Buffer, Outgoing};
 
@@ -29,6 +29,7 @@ const CANCELLATION: u64 = 1 << 63;
 pub struct Ring {
     io: IoUring,
     buffers: Rc<Pool>,
+    bulk_buffers: Rc<Pool>,
     in_flight: Slab<InFlight>,
     /// Started since the last [`Ring::enter`].
     queued: VecDeque<squeue::Entry>,
@@ -61,6 +62,7 @@ enum Kind {
     Poll,
     Accept,
     Receive,
+    ReceiveBulk,
     Send(Outgoing),
 }
 
@@ -99,19 +101,22 @@ pub enum Completion {
 }
 
 impl Ring {
-    /// An io_uring with room for `entries` operations to be submitted at once, and `buffers` provided
-    /// buffers (a power of two) of `buffer_bytes` each.
+    /// An io_uring with room for `entries` operations to be submitted at once, and two stocks of provided
+    /// buffers to receive into, each given as their number (a power of two) and their size in bytes.
     ///
     /// # Errors
     ///
     /// When the kernel has no io_uring, or an old one, or forbids it; the message says what to do.
-    pub fn new(entries: u32, buffers: u16, buffer_bytes: u32) -> io::Result<Ring> {
+    pub fn new(entries: u32, buffers: (u16, u32), bulk: (u16, u32)) -> io::Result<Ring> {
         let io = open(entries).map_err(unavailable)?;
-        let buffers =
-            Pool::register(&io.submitter(), buffers, buffer_bytes).map_err(unavailable)?;
+        let register = |group, (count, size)| {
+            Pool::register(&io.submitter(), group, count, size).map_err(unavailable)
+        };
+        let (buffers, bulk_buffers) = (register(0, buffers)?, register(1, bulk)?);
         Ok(Ring {
             io,
             buffers,
+            bulk_buffers,
             in_flight: Slab::new(),
             queued: VecDeque::new(),
             generation: 0,
@@ -138,18 +143,19 @@ impl Ring {
     /// Receives from `stream`, one completion for each piece that arrives, until the end, an error, a
     /// cancellation, or until the kernel has no buffer left.
     pub fn receive(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
-        let receive = opcode::RecvMulti::new(fd(stream), GROUP).build();
+        let receive = opcode::RecvMulti::new(fd(stream), self.buffers.group()).build();
         // SAFETY: the buffers of the group live as long as the ring.
         unsafe { self.start(receive, stream, key, Kind::Receive) }
     }
 
-    /// Receives one piece from `stream`.
-    pub fn receive_once(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
-        let buffer = (ptr::null_mut(), self.buffers.size());
-        let receive = opcode::Recv::new(fd(stream), buffer.0, buffer.1).buf_group(GROUP).build();
+    /// Receives one piece from `stream`, into a buffer of the other stock.
+    pub fn receive_bulk(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
+        let whole_buffer = 0;
+        let receive = opcode::Recv::new(fd(stream), ptr::null_mut(), whole_buffer);
+        let receive = receive.buf_group(self.bulk_buffers.group()).build();
         let receive = receive.flags(squeue::Flags::BUFFER_SELECT);
         // SAFETY: as in `receive`.
-        unsafe { self.start(receive, stream, key, Kind::Receive) }
+        unsafe { self.start(receive, stream, key, Kind::ReceiveBulk) }
     }
 
     /// Sends what the peer takes without delay; `WouldBlock` if that is nothing.
@@ -251,16 +257,19 @@ impl Ring {
 
     fn take(&mut self, entry: &cqueue::Entry) {
         let (result, flags) = (entry.result(), entry.flags());
-        let received = u32::try_from(result).unwrap_or(0);
-        // SAFETY: this completion has named the buffer, and is taken only once.
-        let buffer = |id| unsafe { self.buffers.taken(id, received) };
-        let buffer = cqueue::buffer_select(flags).and_then(buffer);
         let result = match result {
             errno @ ..0 => Err(io::Error::from_raw_os_error(-errno)),
             count => Ok(count.unsigned_abs() as usize),
         };
         let operation = Operation(entry.user_data() & !CANCELLATION);
         if entry.user_data() == operation.0 {
+            let is_bulk =
+                matches!(self.find(operation), Some(InFlight { kind: Kind::ReceiveBulk, .. }));
+            let pool = if is_bulk { &self.bulk_buffers } else { &self.buffers };
+            let len = result.as_ref().map_or(0, |received| *received as u32);
+            // SAFETY: this completion has named the buffer, and is taken only once.
+            let buffer = |id| unsafe { pool.taken(id, len) };
+            let buffer = cqueue::buffer_select(flags).and_then(buffer);
             self.completed(operation, result, buffer, !cqueue::more(flags));
         } else {
             self.not_cancelled(operation);
@@ -281,7 +290,7 @@ impl Ring {
             Kind::Accept => {
                 self.news.push_back(Completion::Accepted { stream: accepted(result), last });
             }
-            Kind::Receive => {
+            Kind::Receive | Kind::ReceiveBulk => {
                 let bytes = result.map(|_| buffer.filter(|bytes| !bytes.is_empty()));
                 self.news.push_back(Completion::Received { key, bytes, last });
             }
@@ -361,7 +370,7 @@ impl Drop for Ring {
             if entered.is_err() || self.in_flight.len() == left {
                 // To lose memory is better than to free it under the kernel's hands.
                 mem::forget(mem::take(&mut self.in_flight));
-                mem::forget(Rc::clone(&self.buffers));
+                mem::forget((Rc::clone(&self.buffers), Rc::clone(&self.bulk_buffers)));
             }
         }
     }
