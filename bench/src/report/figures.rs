@@ -330,7 +330,7 @@ pub(super) fn noise_floor(results: &Results, palette: &Palette) -> Option<Figure
             value: Some(floor.median),
             interval: view::interval(&floor),
             doubtful: false,
-            text: format!("within {}", Unit::Share.format(floor.strays() - 1.0)),
+            text: format!("within {}", view::strayed(&floor)),
         })
     });
     let rows: Vec<Row> = rows.collect();

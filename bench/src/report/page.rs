@@ -263,7 +263,7 @@ fn notices(results: &Results) -> Vec<String> {
     let strays = results.scenarios.iter().filter_map(farthest_control);
     let worst = strays.max_by(|a, b| a.1.strays().total_cmp(&b.1.strays()));
     if let Some((place, floor)) = worst.filter(|(_, floor)| floor.strays() > NOISY) {
-        let by = Unit::Share.format(floor.strays() - 1.0);
+        let by = view::strayed(&floor);
         notices.push(format!(
             "The machine was not quiet: in {place}, the same server differed from itself by up to {by}."
         ));
