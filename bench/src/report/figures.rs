@@ -103,11 +103,13 @@ impl Artist<'_> {
 
     /// What was achieved of what was offered.
     fn offered(&self) -> Option<Figure> {
-        let series = self.series(|_, case| {
+        let mut series = self.series(|_, case| {
             let (x, y) = (case.load.offered_per_s?, case.messages_per_s?);
             let [offered, achieved] = [x, y].map(|rate| Unit::Number.format(rate));
             Some((x, y, None, format!("{achieved} achieved of {offered} offered per second")))
         });
+        // A capacity found again for each point need not grow with the share taken of it.
+        series.iter_mut().for_each(|one| one.marks.sort_by(|a, b| a.x.total_cmp(&b.x)));
         let all = |pick: fn(&Mark) -> f64| -> Vec<f64> {
             series.iter().flat_map(|series| &series.marks).map(pick).collect()
         };
@@ -328,7 +330,7 @@ pub(super) fn noise_floor(results: &Results, palette: &Palette) -> Option<Figure
             value: Some(floor.median),
             interval: view::interval(&floor),
             doubtful: false,
-            text: format!("within {}", Unit::Share.format(floor.strays() - 1.0)),
+            text: format!("within {}", view::strayed(&floor)),
         })
     });
     let rows: Vec<Row> = rows.collect();
@@ -349,7 +351,7 @@ pub(super) fn noise_floor(results: &Results, palette: &Palette) -> Option<Figure
 }
 
 /// Where a scenario's control strayed farthest from 1, and how far.
-fn farthest_control(scenario: &Scenario) -> Option<(String, Estimate)> {
+pub(super) fn farthest_control(scenario: &Scenario) -> Option<(String, Estimate)> {
     let floors = scenario.points.iter().filter_map(|point| {
         let floor = point.noise_floor.filter(|floor| floor.strays().is_finite())?;
         Some((format!("{}, {}", scenario.name, point.label), floor))

@@ -1,8 +1,8 @@
 //! What was found, in sentences. Each is computed from the results; none is known beforehand.
 
-use super::format::{Unit, list};
+use super::format::{Unit, digits, list};
 use super::view;
-use crate::compare::result::{Case, Point, Results, Scenario};
+use crate::compare::result::{Case, Fit, Point, Results, Scenario};
 use crate::statistics::{Estimate, Verdict};
 
 /// The scenario that separates the models.
@@ -10,6 +10,12 @@ pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
 
 /// A server that keeps this share of its throughput, or more, is said to hold it.
 const KEPT_MIN: f64 = 0.9;
+/// The least that it may have kept at the unlucky ends of both intervals.
+const KEPT_AT_WORST: f64 = 0.75;
+/// A line that explains less of the variation is no law.
+const LAW_R_SQUARED_MIN: f64 = 0.9;
+/// Growth over the whole axis that is worth a word, as a share of the value at 0.
+const LAW_GROWTH_MIN: f64 = 0.1;
 /// Servers named in one breath.
 const NAMES_MAX: usize = 4;
 
@@ -31,8 +37,10 @@ struct Kept {
     share: f64,
     /// How many those were.
     idle: f64,
-    /// Whether the intervals leave no doubt that it lost.
-    clear: bool,
+    /// Whether it kept about all, and the intervals bear that out.
+    surely_held: bool,
+    /// Whether it lost some, and the intervals bear that out.
+    surely_lost: bool,
 }
 
 /// "Idle connections are nearly free with a, which keeps 98 % of its throughput beside 10 000 of
@@ -41,9 +49,9 @@ fn herd(results: &Results) -> Option<String> {
     let scenario = headline_scenario(results).filter(|one| one.metric.more_is_better())?;
     let axis = capitalised(&scenario.axis.name);
     let all = view::charted(results).filter_map(|server| kept(scenario, &server.name));
-    let (holding, less): (Vec<Kept>, Vec<Kept>) = all.partition(|kept| kept.share >= KEPT_MIN);
-    // What lies between is neither: a loss that the intervals could explain.
-    let mut fallen: Vec<Kept> = less.into_iter().filter(|kept| kept.clear).collect();
+    let (holding, less): (Vec<Kept>, Vec<Kept>) = all.partition(|kept| kept.surely_held);
+    // What is neither held nor lost for sure, the sentence leaves out.
+    let mut fallen: Vec<Kept> = less.into_iter().filter(|kept| kept.surely_lost).collect();
     fallen.sort_by(|a, b| a.share.total_cmp(&b.share));
     let falls: Vec<String> = fallen
         .iter()
@@ -82,6 +90,30 @@ fn holds(holding: &[Kept]) -> Option<String> {
     ))
 }
 
+/// The law that costs follow along the axis of the headline's scenario, where they follow one: "Server
+/// CPU per message grows by 41 ns per message and idle connection with nonblocking (R² 0.999)."
+pub(super) fn law(results: &Results) -> Option<String> {
+    let scenario = headline_scenario(results)?;
+    let reach = scenario.points.last()?.x;
+    let grows = |fit: &&Fit| {
+        let charted = view::charted(results).any(|server| server.name == fit.server);
+        let growth = fit.slope * reach / fit.intercept.abs();
+        charted && fit.r_squared >= LAW_R_SQUARED_MIN && growth >= LAW_GROWTH_MIN
+    };
+    let mut fits: Vec<&Fit> = scenario.fits.iter().filter(grows).collect();
+    fits.sort_by(|a, b| b.slope.total_cmp(&a.slope));
+    let first = fits.first()?;
+    let alike = fits.iter().filter(|fit| fit.quantity == first.quantity && fit.unit == first.unit);
+    let each: Vec<String> = alike
+        .map(|fit| {
+            let [slope, r_squared] = [fit.slope, fit.r_squared].map(digits);
+            format!("{slope} with {} (R² {r_squared})", fit.server)
+        })
+        .collect();
+    let (what, unit) = (capitalised(&first.quantity), &first.unit);
+    Some(format!("{what} grows in a straight line, in {unit}: {}.", list(&each)))
+}
+
 fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
     let measured = |point: &Point| {
         let value = view::value(view::case(point, server)?)?;
@@ -90,8 +122,10 @@ fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
     let (first_x, first): (f64, Estimate) = measured(scenario.points.first()?)?;
     let (idle, last) = scenario.points.iter().rev().find_map(measured)?;
     let share = last.median / first.median;
-    let clear = last.high < first.low;
-    (idle > first_x).then(|| Kept { name: server.to_owned(), share, idle, clear })
+    let surely_held = share >= KEPT_MIN && last.low / first.high >= KEPT_AT_WORST;
+    let surely_lost = share < KEPT_MIN && last.high < first.low;
+    let name = server.to_owned();
+    (idle > first_x).then_some(Kept { name, share, idle, surely_held, surely_lost })
 }
 
 /// How many comparisons came out how.

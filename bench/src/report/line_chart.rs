@@ -247,7 +247,7 @@ impl Plot<'_> {
             group.leaf("path", &[("class", &"line"), ("d", &path(&points))]);
         }
         for (low, high) in &intervals {
-            group.leaf("path", &[("class", &"whisker"), ("d", &path(&[*low, *high]))]);
+            group.leaf("path", &[("class", &"reach"), ("d", &path(&[*low, *high]))]);
         }
         let last = series.marks.len().saturating_sub(1);
         for (index, mark) in series.marks.iter().enumerate() {

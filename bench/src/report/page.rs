@@ -1,6 +1,6 @@
 //! The page: the finding, its curve, then scenario by scenario the evidence.
 
-use super::figures::{Figure, noise_floor, slugged};
+use super::figures::{Figure, farthest_control, noise_floor, slugged};
 use super::finding;
 use super::format::{self, Unit, digits};
 use super::markup::{Attributes, Markup};
@@ -17,6 +17,20 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 const WHOLE: f64 = 1080.0;
 const HALF: f64 = 530.0;
 const PHONE: f64 = 362.0;
+
+/// Columns of a table of fits, and how they are set.
+const FIT_HEADS: [(&str, &str); 7] = [
+    ("server", ""),
+    ("slope", ""),
+    ("unit", "text"),
+    ("at 0", ""),
+    ("R²", ""),
+    ("points", ""),
+    ("what", "text"),
+];
+
+/// A control that strays farther than this says that the machine was not quiet.
+const NOISY: f64 = 1.1;
 
 /// What the page is made of.
 pub(super) struct Page<'a> {
@@ -72,6 +86,9 @@ impl Page<'_> {
         let kicker = "The same TCP echo server, once per I/O model, measured side by side";
         page.text_element("p", &[("class", &"kicker")], kicker);
         page.text_element("h1", &[], finding::headline(results));
+        if let Some(law) = finding::law(results) {
+            page.text_element("p", &[("class", &"law")], law);
+        }
         let servers = view::charted(results).count();
         let meta = format!(
             "{} · {servers} servers · {} scenarios · {} · {} processors, {}",
@@ -157,8 +174,9 @@ impl Page<'_> {
                 page.text_element("caption", &[], caption);
                 page.element("thead", &[], |page| {
                     page.element("tr", &[], |page| {
-                        for head in ["server", "slope", "unit", "at 0", "R²", "points", "what"] {
-                            page.text_element("th", &[("scope", &"col")], head);
+                        for (head, class) in FIT_HEADS {
+                            let attributes: Attributes = &[("scope", &"col"), ("class", &class)];
+                            page.text_element("th", attributes, head);
                         }
                     });
                 });
@@ -241,7 +259,16 @@ fn notices(results: &Results) -> Vec<String> {
         notices
             .push("This was a quick run: its intervals are wide, and it is no basis for a claim.");
     }
-    notices.into_iter().map(str::to_owned).collect()
+    let mut notices: Vec<String> = notices.into_iter().map(str::to_owned).collect();
+    let strays = results.scenarios.iter().filter_map(farthest_control);
+    let worst = strays.max_by(|a, b| a.1.strays().total_cmp(&b.1.strays()));
+    if let Some((place, floor)) = worst.filter(|(_, floor)| floor.strays() > NOISY) {
+        let by = view::strayed(&floor);
+        notices.push(format!(
+            "The machine was not quiet: in {place}, the same server differed from itself by up to {by}."
+        ));
+    }
+    notices
 }
 
 /// A chart for wide and one for narrow screens, the caption, and the way to the file.

@@ -94,7 +94,7 @@ impl Table<'_> {
     fn caption(&self) -> String {
         let floor = match &self.point.noise_floor {
             Some(floor) if floor.strays().is_finite() => {
-                format!("A/A control within {}", Unit::Share.format(floor.strays() - 1.0))
+                format!("A/A control within {}", view::strayed(floor))
             }
             _ => "A/A control unavailable, so nothing is ranked".to_owned(),
         };

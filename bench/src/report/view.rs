@@ -97,6 +97,14 @@ pub(super) fn doubts(case: &Case) -> Vec<String> {
     outcome.into_iter().chain(case.flags.iter().cloned()).collect()
 }
 
+/// How far a control strayed from 1, in words: "1.7 %", and from the double on "a factor of 2.3".
+pub(super) fn strayed(control: &Estimate) -> String {
+    match control.strays() {
+        small if small < 2.0 => Unit::Share.format(small - 1.0),
+        large => format!("a factor of {}", Unit::Number.format(large)),
+    }
+}
+
 /// An estimate in words: "12.3k (12.1k to 12.6k)".
 pub(super) fn estimate_text(estimate: &Estimate, unit: Unit) -> String {
     let median = unit.format(estimate.median);
