@@ -227,7 +227,6 @@ impl Server {
             Ok(Some(buffer)) => {
                 client.quiet = 0;
                 client.bulk = buffer.len() >= self.bulk_from;
-                self.scratch.work();
                 client.keep(buffer);
             }
             Ok(None) => client.end = client.end.take().or(Some(Ok(()))),
@@ -288,6 +287,7 @@ impl Server {
                 && let Some(pending) = client.pending.take()
             {
                 client.sending = true;
+                self.scratch.work(); // However many pieces it came in: the others wait meanwhile.
                 // While it is received from there is nothing to do when the send is done. Nearly always.
                 match client.receiving {
                     Receiving::Bulk | Receiving::Pieces(_) => {
