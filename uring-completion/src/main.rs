@@ -27,8 +27,10 @@
 //! and sends without copying, which loopback copies all the same.
 #![forbid(unsafe_code)]
 
+mod client;
+
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -36,11 +38,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use echo::{IDLE_TICKS, IdleClock, Listener, Options, SCRATCH_BYTES, Scratch, Stop, Tally, Totals};
+use echo::{IdleClock, Listener, Options, SCRATCH_BYTES, Scratch, Stop, Tally, Totals};
 use nix::errno::Errno;
 use slab::Slab;
 use socket2::Socket;
 use uring_completion::{Buffer, Completion, Operation, Outgoing, Ring};
+
+use crate::client::Client;
 
 /// TCP echo server: io_uring is handed the work, and says when it is done.
 #[derive(Parser)]
@@ -101,7 +105,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
             deadline = Some(Instant::now() + options.drain);
             // Each client has sent all it will: what has arrived is echoed, then end of stream is found.
             for (_, client) in &server.clients {
-                let _ = client.stream.shutdown(Shutdown::Read);
+                let _ = client.stream().shutdown(Shutdown::Read);
             }
         }
         if deadline.is_some_and(|at| server.clients.is_empty() || at <= Instant::now()) {
@@ -110,7 +114,9 @@ fn serve(args: &Args) -> io::Result<Totals> {
         }
         if idle.ticked() {
             for (_, client) in &mut server.clients {
-                client.tick();
+                if client.tick() {
+                    let _ = client.stream().shutdown(Shutdown::Both);
+                }
             }
         }
 
@@ -148,37 +154,6 @@ struct Server {
     tally: Tally,
 }
 
-/// One client.
-///
-/// It holds bytes of its own only while the peer does not take what it is sent; receiving ends then, and
-/// begins again when all are gone. In the meantime it gets what had arrived in that turn and the one
-/// before: at most the stock of buffers, once.
-struct Client {
-    stream: Rc<Socket>,
-    receiving: Receiving,
-    /// The last piece received filled its buffer.
-    bulk: bool,
-    /// A send is in flight, one at a time, or the bytes would not stay in order.
-    sending: bool,
-    /// The peer did not take all it was sent, and has not yet.
-    stalled: bool,
-    /// Received in this turn, or while a send was in flight.
-    pending: Option<Outgoing>,
-    /// The peer has sent all it will, or the connection has failed.
-    end: Option<io::Result<()>>,
-    /// Ticks since a byte moved.
-    quiet: u8,
-}
-
-/// What is asked of the kernel on behalf of a client who speaks.
-enum Receiving {
-    Nothing,
-    /// Bulk: there may be more than we can keep, so it is asked for piece by piece.
-    Bulk,
-    /// Any number, and no system call to ask.
-    Pieces(Operation),
-}
-
 impl Server {
     /// Gives the places there are to those who came first, and lets the kernel accept for as long as
     /// there are more. Returns how long to wait at most, when accepting is paused.
@@ -187,10 +162,10 @@ impl Server {
             && let Some(stream) = self.accepted.pop_front()
         {
             self.tally.opened(&stream);
-            let client = self.clients.vacant_entry();
-            let (key, stream) = (client.key(), Rc::new(stream));
-            let receive = self.ring.receive(&stream, key);
-            client.insert(Client::new(stream, receive));
+            let place = self.clients.vacant_entry();
+            let mut client = Client::new(stream);
+            client.go_on(place.key(), &mut self.ring, &self.scratch);
+            place.insert(client);
         }
         match self.accepting {
             None if self.listener.is_open(self.clients.len()) => {
@@ -213,150 +188,38 @@ impl Server {
         if last {
             self.accepting = None;
         }
-        if !stream.as_ref().is_err_and(|error| is(error, Errno::ECANCELED)) {
-            self.accepted.extend(self.listener.accepted(stream)?);
+        match stream {
+            // We asked for it: there was no place left.
+            Err(error) if error.raw_os_error() == Some(Errno::ECANCELED as i32) => {}
+            stream => self.accepted.extend(self.listener.accepted(stream)?),
         }
         Ok(())
     }
 
     fn received(&mut self, key: usize, bytes: io::Result<Option<Buffer>>, last: bool) {
-        let client = &mut self.clients[key];
-        if last {
-            client.receiving = Receiving::Nothing;
-        }
-        match bytes {
-            Ok(Some(buffer)) => {
-                client.quiet = 0;
-                client.bulk = buffer.len() >= self.bulk_from;
-                self.scratch.work();
-                client.keep(buffer);
-            }
-            Ok(None) => client.end = client.end.take().or(Some(Ok(()))),
-            // We asked for it, when the peer did not take what it was sent.
-            Err(error) if is(&error, Errno::ECANCELED) => {}
-            // All buffers were in use in this turn. They are free again when its sends have completed,
-            // which is in the next call, or the one after.
-            Err(error) if is(&error, Errno::ENOBUFS) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => client.fail(error),
-        }
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.received(bytes, last, self.bulk_from);
         self.touched.push(key);
     }
 
     fn sent(&mut self, key: usize, result: io::Result<usize>, outgoing: Outgoing) {
-        let client = &mut self.clients[key];
-        client.sending = false;
-        match result {
-            Ok(0) => client.fail(ErrorKind::WriteZero.into()),
-            Ok(sent) => {
-                client.quiet = 0;
-                self.tally.sent(sent as u64);
-            }
-            // The peer's window and our send buffer are full.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => client.fail(error),
-        }
-        if !outgoing.rest().is_empty() && !client.has_failed() {
-            // It may take its time, and must not keep a buffer from the others so long.
-            client.stalled = true;
-            client.sending = true;
-            self.ring.send(&client.stream, outgoing.into_own(), key);
-        }
+        let Some(client) = self.clients.get_mut(key) else { return };
+        self.tally.sent(*result.as_ref().unwrap_or(&0) as u64);
+        client.sent(result, outgoing);
         self.touched.push(key);
     }
 
-    /// Starts what the clients need next that had a part in this turn, and lets those go who need nothing.
+    /// The end of a turn: starts what its clients need next, and lets those go who need nothing any more.
     fn go_on(&mut self) {
         for key in self.touched.drain(..) {
             let Some(client) = self.clients.get_mut(key) else { continue };
-            client.stalled &= client.sending || client.pending.is_some();
-            match client.receiving {
-                Receiving::Nothing if client.end.is_none() && !client.stalled => {
-                    client.receiving = if client.bulk {
-                        self.ring.receive_bulk(&client.stream, key);
-                        Receiving::Bulk
-                    } else {
-                        Receiving::Pieces(self.ring.receive(&client.stream, key))
-                    };
-                }
-                Receiving::Pieces(receive) if client.bulk || client.stalled => {
-                    self.ring.cancel(receive);
-                }
-                _ => {}
-            }
-            if !client.sending
-                && let Some(pending) = client.pending.take()
-            {
-                client.sending = true;
-                // While it is received from there is nothing to do when the send is done. Nearly always.
-                match client.receiving {
-                    Receiving::Bulk | Receiving::Pieces(_) => {
-                        self.ring.try_send(&client.stream, pending, key)
-                    }
-                    Receiving::Nothing => self.ring.send(&client.stream, pending.into_own(), key),
-                };
-            }
-            if matches!(client.receiving, Receiving::Nothing)
-                && !client.sending
-                && let Some(result) = client.end.take()
-            {
-                self.tally.closed(&client.stream, &result);
+            if let Some(result) = client.go_on(key, &mut self.ring, &self.scratch) {
+                self.tally.closed(client.stream(), &result);
                 self.listener.resume();
                 self.clients.remove(key);
             }
         }
     }
-}
-
-impl Client {
-    fn new(stream: Rc<Socket>, receive: Operation) -> Client {
-        Client {
-            stream,
-            receiving: Receiving::Pieces(receive),
-            bulk: false,
-            sending: false,
-            stalled: false,
-            pending: None,
-            end: None,
-            quiet: 0,
-        }
-    }
-
-    /// Keeps what was received until it can be sent: in the buffer it came in, if that is soon.
-    fn keep(&mut self, buffer: Buffer) {
-        if self.has_failed() {
-            return;
-        }
-        match &mut self.pending {
-            Some(pending) => pending.append(&buffer),
-            None if self.sending => self.pending = Some(Outgoing::from(buffer).into_own()),
-            None => self.pending = Some(buffer.into()),
-        }
-    }
-
-    /// Ends the connection: what is in flight completes soon, and it goes when that has.
-    fn fail(&mut self, error: io::Error) {
-        self.end = Some(Err(error));
-        self.pending = None;
-        let _ = self.stream.shutdown(Shutdown::Both);
-    }
-
-    fn has_failed(&self) -> bool {
-        matches!(self.end, Some(Err(_)))
-    }
-
-    /// Ends the connection when no byte has moved for the whole of `--idle-timeout`.
-    fn tick(&mut self) {
-        self.quiet = self.quiet.saturating_add(1);
-        if self.quiet >= IDLE_TICKS {
-            let _ = self.stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn is(error: &io::Error, errno: Errno) -> bool {
-    error.raw_os_error() == Some(errno as i32)
 }
 
 fn power_of_two(text: &str) -> Result<u16, String> {

@@ -1,0 +1,118 @@
+//! What is this server's own: a kernel that refuses it, and stocks of buffers that are too small.
+#![allow(clippy::unwrap_used)] // In a test they are the report.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use bench::catalogue;
+use bench::process::Process;
+use nix::errno::Errno;
+use nix::libc;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn server(options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uring-completion"));
+    command.args(["--addr", "127.0.0.1:0"]).args(options);
+    command
+}
+
+/// Makes io_uring_setup(2) fail in the process to be started, as a container's filter does.
+fn refuse_io_uring(command: &mut Command, errno: Errno) {
+    let bpf = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let setup = libc::SYS_io_uring_setup as u32;
+    let mut filter = [
+        bpf(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0), // The number of the system call.
+        bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, setup),
+        bpf(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        bpf(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: prctl(2) is async-signal-safe, and the program outlives the calls.
+        let failed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != 0
+        };
+        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(install) };
+}
+
+#[test]
+fn a_kernel_that_refuses_it_is_one_clear_line_and_exit_status_1() {
+    let refusals = [
+        (Errno::EPERM, "kernel.io_uring_disabled"),
+        (Errno::ENOSYS, "Linux 6.0"),
+        (Errno::EINVAL, "too old"),
+        (Errno::ENOMEM, "ulimit -l"),
+    ];
+    for (errno, hint) in refusals {
+        let mut command = server(&[]);
+        refuse_io_uring(&mut command, errno);
+        let ended = Process::run_to_end(&mut command, LIMIT).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{errno}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{errno}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{errno}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with("error: io_uring is not available"), "{}", ended.stderr);
+        assert!(ended.stderr.contains(hint), "{errno}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_catalogue_knows_when_the_kernel_refuses_it() {
+    let traits = catalogue::of_package("uring-completion").next().unwrap().traits;
+    let mut command = server(&[]);
+    refuse_io_uring(&mut command, Errno::EPERM);
+    let why = traits.unavailable(&mut command).unwrap();
+    assert!(why.starts_with("io_uring is not available"), "{why}");
+}
+
+#[test]
+fn many_clients_are_served_from_few_buffers_and_short_queues() {
+    let traits = catalogue::of_package("uring-completion").next().unwrap().traits;
+    if let Some(why) = traits.unavailable(&mut server(&[])) {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    for stocks in [["1", "16", "1", "1"], ["2", "4096", "2", "1"], ["4", "1", "1024", "1"]] {
+        let [buffers, size, entries, bulk] = stocks;
+        let options = [
+            "--buffers",
+            buffers,
+            "--buffer-size",
+            size,
+            "--entries",
+            entries,
+            "--bulk-buffers",
+            bulk,
+        ];
+        let process = Process::start(&mut server(&options)).unwrap();
+        let mut clients: Vec<_> = (0..200).map(|_| client(process.addr())).collect();
+        let message: Vec<u8> = (0..10_000_u32).map(|i| (i % 241) as u8).collect();
+        for length in [1, 100, message.len()] {
+            for client in &mut clients {
+                client.write_all(&message[..length]).unwrap();
+            }
+            for client in &mut clients {
+                let mut answer = vec![0; length];
+                client
+                    .read_exact(&mut answer)
+                    .unwrap_or_else(|error| panic!("{stocks:?}: {error}"));
+                assert!(answer == message[..length], "{stocks:?}");
+            }
+        }
+        drop(clients);
+        assert!(process.stop(LIMIT).unwrap().is_success());
+    }
+}
+
+fn client(addr: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client
+}
