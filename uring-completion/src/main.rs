@@ -109,7 +109,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
             }
         }
         if deadline.is_some_and(|at| server.clients.is_empty() || at <= Instant::now()) {
-            server.tally.cut_off(server.clients.iter().map(|(_, client)| &*client.stream));
+            server.tally.cut_off(server.clients.iter().map(|(_, client)| client.stream()));
             return Ok(server.tally.totals());
         }
         if idle.ticked() {
