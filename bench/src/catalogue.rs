@@ -1,6 +1,5 @@
 //! The servers of this workspace, and what is true of each.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::process::Process;
@@ -30,13 +29,13 @@ impl Server {
         self.name == self.package
     }
 
-    /// Why it cannot run here, if it is one that may not be able to: its own words when it was started.
-    pub fn unavailable(&self, executable: &Path) -> Option<String> {
+    /// Why it cannot run here, if it is one that may not be able to: its own words when `command`, which
+    /// says no address, has started it.
+    pub fn unavailable(&self, command: &mut Command) -> Option<String> {
         if !self.optional {
             return None;
         }
-        let mut command = Command::new(executable);
-        let started = Process::start(command.args(self.args).args(["--addr", "127.0.0.1:0"]));
+        let started = Process::start(command.args(["--addr", "127.0.0.1:0"]));
         started.err().map(|error| error.to_string())
     }
 }

@@ -2,7 +2,7 @@
 //! serve.
 
 use std::io;
-use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -63,7 +63,7 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     let mut entrants = Vec::new();
     for server in chosen {
         let command = command(&binaries, server.package, server.args)?;
-        if let Some(why) = server.unavailable(Path::new(&command[0])) {
+        if let Some(why) = server.unavailable(&mut Command::new(&command[0])) {
             eprintln!("{} is left out: {why}", server.name);
             continue;
         }

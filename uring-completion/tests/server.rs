@@ -43,6 +43,9 @@ fn refuse_io_uring(command: &mut Command, errno: Errno) {
     unsafe { command.pre_exec(install) };
 }
 
+/// The binary, as cargo built it.
+const SERVER: &str = env!("CARGO_BIN_EXE_uring-completion");
+
 #[test]
 fn a_kernel_that_refuses_it_is_one_clear_line_and_exit_status_1() {
     let refusals = [
@@ -65,17 +68,17 @@ fn a_kernel_that_refuses_it_is_one_clear_line_and_exit_status_1() {
 
 #[test]
 fn the_catalogue_knows_when_the_kernel_refuses_it() {
-    let traits = catalogue::of_package("uring-completion").next().unwrap().traits;
-    let mut command = server(&[]);
+    let catalogued = catalogue::of_package("uring-completion").next().unwrap();
+    let mut command = Command::new(SERVER);
     refuse_io_uring(&mut command, Errno::EPERM);
-    let why = traits.unavailable(&mut command).unwrap();
+    let why = catalogued.unavailable(&mut command).unwrap();
     assert!(why.starts_with("io_uring is not available"), "{why}");
 }
 
 #[test]
 fn many_clients_are_served_from_few_buffers_and_short_queues() {
-    let traits = catalogue::of_package("uring-completion").next().unwrap().traits;
-    if let Some(why) = traits.unavailable(&mut server(&[])) {
+    let catalogued = catalogue::of_package("uring-completion").next().unwrap();
+    if let Some(why) = catalogued.unavailable(&mut Command::new(SERVER)) {
         eprintln!("skipped: {why}");
         return;
     }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -38,7 +38,7 @@ pub fn main(package: &str, executable: &str) -> ExitCode {
             unix.transport = Transport::Unix;
             subjects.push(unix);
         }
-        let unavailable = server.unavailable(&executable);
+        let unavailable = server.unavailable(Command::new(&executable).args(server.args));
         for subject in subjects.into_iter().map(Arc::new) {
             trials.extend(cases().map(|(_, case)| trial(&subject, case, unavailable.clone())));
         }
