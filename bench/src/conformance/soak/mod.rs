@@ -17,7 +17,6 @@ pub use report::SoakReport;
 pub use weather::WeatherDeeds;
 
 use super::case::{Verdict, fails};
-use super::observe::Holds;
 use super::stage::{Server, Stage, shown};
 use super::subject::{Access, Subject};
 use crate::catalogue::Concurrency;
