@@ -5,6 +5,7 @@ use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -60,7 +61,8 @@ impl Client {
         }
     }
 
-    /// Begins to connect, and waits for nothing: a full backlog delays it.
+    /// Begins to connect, and does not wait until a full backlog has room; a Unix-domain socket cannot
+    /// begin before it has.
     pub fn begin(addr: &Address, pattern: Pattern, patience: Duration) -> Verdict<Client> {
         let socket = Socket::new(addr.domain(), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -71,15 +73,20 @@ impl Client {
             // the server reads no more. Reno is always there, and needs no permission.
             let _ = socket.set_tcp_congestion(b"reno");
         }
-        match socket.connect(&addr.to_sock_addr()?) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
-            // A Unix socket's way to say that the backlog is full; there is no later.
-            Err(error) => {
-                return fails(
-                    format_args!("a server that listens on {addr}"),
-                    format_args!("connect failed: {error}"),
-                );
+        let (to, deadline) = (addr.to_sock_addr()?, Instant::now() + patience);
+        while let Err(error) = socket.connect(&to) {
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EINPROGRESS) => break,
+                // A Unix-domain socket's way to say that the backlog is full.
+                Some(Errno::EAGAIN) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                _ => {
+                    return fails(
+                        format_args!("a server that listens on {addr}"),
+                        format_args!("connect failed: {error}"),
+                    );
+                }
             }
         }
         Ok(Client { socket, pattern, sent: 0, received: 0, patience })
@@ -256,7 +263,7 @@ impl Client {
             if Instant::now() >= deadline {
                 return fails("the server's kernel takes what is sent", "it does not");
             }
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }

@@ -152,7 +152,7 @@ fn two_thousand_connections_leak_nothing(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     // What is made once and kept, such as a thread's stack for the next thread, is made now.
     connections(&server, 16)?;
-    let before = server.holds()?;
+    let before = server.settled()?;
     connections(&server, 2000)?;
     server.expect_holds_no_more_than(before)
 }

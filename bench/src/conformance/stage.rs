@@ -362,6 +362,15 @@ impl<'a> Server<'a> {
         quiet >= DONE_FOR_CERTAIN || quiet >= DONE_IF_ASLEEP && asleep().unwrap_or(true)
     }
 
+    /// What it holds when it has done what it has to do, such as forking and reaping children, or `None`
+    /// when it is not a process of ours.
+    pub fn settled(&self) -> Verdict<Option<Holds>> {
+        if self.holds()?.is_some() {
+            self.wait_until_settled()?;
+        }
+        self.holds()
+    }
+
     /// Expects it to hold, soon, no more descriptors, threads and processes than `before`.
     pub fn expect_holds_no_more_than(&self, before: Option<Holds>) -> Verdict {
         let (Some(before), Some(process)) = (before, &self.process) else { return Ok(()) };

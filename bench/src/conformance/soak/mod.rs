@@ -17,7 +17,6 @@ pub use report::SoakReport;
 pub use weather::WeatherDeeds;
 
 use super::case::{Verdict, fails};
-use super::observe::Holds;
 use super::stage::{Server, Stage, shown};
 use super::subject::{Access, Subject};
 use crate::catalogue::Concurrency;
@@ -56,9 +55,9 @@ pub fn soak(
         let clients = clients_at_a_time(subject);
         report.clients = clients;
         live_for(&server, clients, WARM_UP.min(duration), &mut report, &mut |_, _| {})?;
-        report.start = settled(&server)?;
+        report.start = server.settled()?;
         live_for(&server, clients, duration, &mut report, &mut progress)?;
-        report.end = settled(&server)?;
+        report.end = server.settled()?;
         expect_no_growth(&server, &report)?;
         expect_good_end(server, &report)
     });
@@ -116,14 +115,6 @@ fn live_for(
     });
     report.add(lives.deeds(), weather.map(|weather| weather.deeds()), start.elapsed());
     trouble.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-}
-
-/// What the server holds when it has noticed that all clients have left.
-fn settled(server: &Server) -> Verdict<Option<Holds>> {
-    if server.holds()?.is_some() {
-        server.wait_until_settled()?;
-    }
-    server.holds()
 }
 
 fn expect_no_growth(server: &Server, report: &SoakReport) -> Verdict {
