@@ -104,7 +104,8 @@ fn serve(args: &Args) -> io::Result<Totals> {
             to_write: client.wants_to_write(),
         }));
         let drain_left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let limits = [drain_left, listener.patience(), idle.patience()];
+        // A pause in accepting is of no interest any more once nobody is accepted.
+        let limits = [drain_left.or(listener.patience()), idle.patience()];
         let timeout = limits.into_iter().flatten().min();
         match args.call.ask(watched, timeout, &mut ready) {
             Ok(()) => {}

@@ -1,4 +1,5 @@
-//! The echo service over completions: what `echo::Connection` is for the servers that are told of readiness.
+//! The echo service over completions: what `echo::Connection` is for the servers that are told of
+//! readiness.
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
@@ -9,12 +10,16 @@ use nix::errno::Errno;
 use socket2::Socket;
 use uring_completion::{Buffer, Operation, Outgoing, Ring};
 
-/// One client's connection: a state machine that takes note of what has completed, and at the end of the
-/// turn ([`go_on`](Client::go_on)) starts what is to be done next.
+/// One client's connection: a state machine that takes note of what has completed, and at the end
+/// of the turn ([`go_on`](Client::go_on)) starts what is to be done next.
 ///
-/// It keeps bytes while the peer does not take what it is sent. Receiving ends then, and begins again when
-/// all are gone; so they are at most what had arrived in that turn and the one before. Who sends in bulk
-/// is received from one buffer at a time, so for them that is two buffers.
+/// Who sends little at a time is received from without being asked again (multishot); who sends in
+/// bulk, one large buffer at a time. For a multishot receive has no measure: a burst may fill every
+/// buffer there is before we hear of it, and so the buffers for it are small.
+///
+/// Bytes are kept only while the peer does not take what it is sent. Receiving ends then, and
+/// begins again when all are gone. So a peer that never reads costs what is received in two turns:
+/// two large buffers, or at worst, once, the stock of small ones.
 pub(crate) struct Client {
     stream: Rc<Socket>,
     receiving: Receiving,
@@ -62,8 +67,8 @@ impl Client {
         &self.stream
     }
 
-    /// Takes note of what was received; `last` says that nothing more will be, unless asked for. A piece
-    /// of `bulk_from` bytes is taken for bulk.
+    /// Takes note of what was received; `last` says that nothing more will be, unless asked for. A
+    /// piece of `bulk_from` bytes is taken for bulk.
     pub(crate) fn received(
         &mut self,
         bytes: io::Result<Option<Buffer>>,
@@ -83,7 +88,8 @@ impl Client {
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 // We asked for it: the peer sends in bulk, or does not take what it is sent.
                 Some(Errno::ECANCELED) => {}
-                // All buffers were in use in this turn. Its sends give them back, before we ask again.
+                // All buffers were in use in this turn. Its sends give them back, before we ask
+                // again.
                 Some(Errno::ENOBUFS) => {}
                 Some(Errno::EINTR) => {}
                 _ => self.fail(error),

@@ -1,4 +1,5 @@
-//! io_uring(7) behind a safe interface, small enough to be read before the server that stands on it.
+//! io_uring(7) behind a safe interface, small enough to be read before the server that stands on
+//! it.
 //!
 //! | item | what it is |
 //! | --- | --- |
@@ -7,8 +8,9 @@
 //! | [`Buffer`] | bytes that the kernel received, in memory that goes back to it when dropped |
 //! | [`Outgoing`] | bytes on their way to a peer, and how many of them are gone |
 //!
-//! The kernel uses our memory between an operation's start and its completion. So whatever an operation
-//! uses, the ring owns in the meantime: the caller has no way to free it, or to write to it, too early.
+//! The kernel uses our memory between an operation's start and its completion. So whatever an
+//! operation uses, the ring owns in the meantime: the caller has no way to free it, or to write to
+//! it, too early.
 //!
 //! All `unsafe` of the server is in here.
 #[cfg(not(target_os = "linux"))]

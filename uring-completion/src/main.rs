@@ -1,20 +1,20 @@
 //! # uring-completion: hand the kernel the work, and be told when it is done
 //!
-//! **What blocks, and where.** Only io_uring_enter(2), in [`Ring::enter`]. It hands over everything that
-//! was started since the last time, and sleeps until something has completed.
+//! **What blocks, and where.** Only io_uring_enter(2), in [`Ring::enter`]. It hands over everything
+//! that was started since the last time, and sleeps until something has completed.
 //!
-//! **What the kernel tells us.** What it *has done*, and not what we could do now: a client was accepted,
-//! these bytes were received, so many were sent. One request to accept or to receive is good for any
-//! number of completions (multishot).
+//! **What the kernel tells us.** What it *has done*, and not what we could do now: a client was
+//! accepted, these bytes were received, so many were sent. One request to accept or to receive is
+//! good for any number of completions (multishot).
 //!
-//! **What it costs.** One system call for each turn, whatever the number of clients that speak in it: one
-//! for each message at worst, and the busier the server, the fewer. Memory that the kernel uses must not
-//! be touched in the meantime; [`Ring`] owns it so long, and the kernel picks what it receives into from
-//! a stock of buffers common to all.
+//! **What it costs.** One system call for each turn, whatever the number of clients that speak in
+//! it: one for each message at worst, and the busier the server, the fewer. Memory that the kernel
+//! uses must not be touched in the meantime; [`Ring`] owns it so long, and the kernel picks what it
+//! receives into from a stock of buffers common to all.
 //!
-//! **How it differs from the model before.** `epoll-selector` is told who is ready, and makes the calls
-//! to read and to write itself. Here the kernel makes them, and the answers to a whole turn go out at
-//! once, with the next wait.
+//! **How it differs from the model before.** `epoll-selector` is told who is ready, and makes the
+//! calls to read and to write itself. Here the kernel makes them, and the answers to a whole turn
+//! go out at once, with the next wait.
 //!
 //! ```console
 //! $ cargo run --release -p uring-completion
@@ -23,8 +23,11 @@
 //! hello
 //! ```
 //!
-//! Not here: a kernel thread that polls the queue (SQPOLL), which trades a CPU for the last system call;
-//! and sends without copying, which loopback copies all the same.
+//! What a client needs next is decided in [`client`]; [`Ring`] is the interface to the kernel, a
+//! safe one.
+//!
+//! Not here: a kernel thread that polls the queue (SQPOLL), which trades a CPU for the last system
+//! call; and sends without copying, which loopback copies all the same.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -103,7 +106,8 @@ fn serve(args: &Args) -> io::Result<Totals> {
     loop {
         if stop.requested() && deadline.is_none() {
             deadline = Some(Instant::now() + options.drain);
-            // Each client has sent all it will: what has arrived is echoed, then end of stream is found.
+            // Each client has sent all it will: what has arrived is echoed, then end of stream is
+            // found.
             for (_, client) in &server.clients {
                 let _ = client.stream().shutdown(Shutdown::Read);
             }
@@ -155,8 +159,8 @@ struct Server {
 }
 
 impl Server {
-    /// Gives the places there are to those who came first, and lets the kernel accept for as long as
-    /// there are more. Returns how long to wait at most, when accepting is paused.
+    /// Gives the places there are to those who came first, and lets the kernel accept for as long
+    /// as there are more. Returns how long to wait at most, when accepting is paused.
     fn accept(&mut self) -> Option<Duration> {
         while self.listener.is_open(self.clients.len())
             && let Some(stream) = self.accepted.pop_front()
@@ -209,7 +213,8 @@ impl Server {
         self.touched.push(key);
     }
 
-    /// The end of a turn: starts what its clients need next, and lets those go who need nothing any more.
+    /// The end of a turn: starts what its clients need next, and lets those go who need nothing any
+    /// more.
     fn go_on(&mut self) {
         for key in self.touched.drain(..) {
             let Some(client) = self.clients.get_mut(key) else { continue };

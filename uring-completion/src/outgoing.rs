@@ -27,7 +27,8 @@ impl Outgoing {
         bytes.get(self.sent..).unwrap_or_default()
     }
 
-    /// The same bytes out of the kernel's buffer, which goes back to it: for a peer that takes its time.
+    /// The same bytes out of the kernel's buffer, which goes back to it: for a peer that takes its
+    /// time.
     pub fn into_own(self) -> Outgoing {
         match &self.bytes {
             Bytes::Received(_) => Outgoing::from(self.rest().to_vec()),

@@ -1,4 +1,5 @@
-//! The two queues that we share with the kernel: one takes operations, the other returns completions.
+//! The two queues that we share with the kernel: one takes operations, the other returns
+//! completions.
 
 use std::collections::VecDeque;
 use std::io;
@@ -42,8 +43,8 @@ pub struct Ring {
     news: VecDeque<Completion>,
 }
 
-/// The name of an operation. No other has it for the next two thousand million operations, so that what
-/// comes too late, a cancellation or a completion, meets nobody rather than the wrong one.
+/// The name of an operation. No other has it for the next two thousand million operations, so that
+/// what comes too late, a cancellation or a completion, meets nobody rather than the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation(u64);
 
@@ -66,8 +67,8 @@ enum Kind {
     Send(Outgoing),
 }
 
-/// What the kernel has done. `last` says that the operation has ended with it: a multishot operation may
-/// complete any number of times before.
+/// What the kernel has done. `last` says that the operation has ended with it: a multishot
+/// operation may complete any number of times before.
 #[derive(Debug)]
 pub enum Completion {
     /// The stream polled is readable.
@@ -83,8 +84,8 @@ pub enum Completion {
     Received {
         /// What [`Ring::receive`] was given.
         key: usize,
-        /// The bytes, or `None` at their end; or an error of recv(2), ENOBUFS when all buffers were in
-        /// use, or ECANCELED.
+        /// The bytes, or `None` at their end; or an error of recv(2), ENOBUFS when all buffers were
+        /// in use, or ECANCELED.
         bytes: io::Result<Option<Buffer>>,
         /// Whether to ask again.
         last: bool,
@@ -101,8 +102,9 @@ pub enum Completion {
 }
 
 impl Ring {
-    /// An io_uring with room for `entries` operations to be submitted at once, and two stocks of provided
-    /// buffers to receive into, each given as their number (a power of two) and their size in bytes.
+    /// An io_uring with room for `entries` operations to be submitted at once, and two stocks of
+    /// provided buffers to receive into, each given as their number (a power of two) and their size
+    /// in bytes.
     ///
     /// # Errors
     ///
@@ -140,8 +142,8 @@ impl Ring {
         unsafe { self.start(accept, listener, 0, Kind::Accept) }
     }
 
-    /// Receives from `stream`, one completion for each piece that arrives, until the end, an error, a
-    /// cancellation, or until the kernel has no buffer left.
+    /// Receives from `stream`, one completion for each piece that arrives, until the end, an error,
+    /// a cancellation, or until the kernel has no buffer left.
     pub fn receive(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
         let receive = opcode::RecvMulti::new(fd(stream), self.buffers.group()).build();
         // SAFETY: the buffers of the group live as long as the ring.
@@ -160,16 +162,16 @@ impl Ring {
 
     /// Sends what the peer takes without delay; `WouldBlock` if that is nothing.
     ///
-    /// Unlike other completions, that of a success does not end the wait in [`Ring::enter`]: it is there
-    /// when something else does. So this is for a send that nothing else depends on.
+    /// Unlike other completions, that of a success does not end the wait in [`Ring::enter`]: it is
+    /// there when something else does. So this is for a send that nothing else depends on.
     pub fn try_send(&mut self, stream: &Rc<Socket>, outgoing: Outgoing, key: usize) -> Operation {
-        // MSG_DONTWAIT: it is done with when the call that submits it returns. So there is no need for the
-        // kernel to say so, unless not all was taken (MSG_WAITALL makes that a failure). If it did, each
-        // wait would find these completions there already, and return without news.
+        // MSG_DONTWAIT: it is done with when the call that submits it returns. So there is no need
+        // for the kernel to say so, unless not all was taken (MSG_WAITALL makes that a failure). If
+        // it did, each wait would find these completions there already, and return without news.
         let send = send(stream, &outgoing).flags(MSG_DONTWAIT | MSG_WAITALL).build();
         let send = send.flags(squeue::Flags::SKIP_SUCCESS);
-        // SAFETY: the bytes are on the heap or in a provided buffer, and stay there until the completion
-        // hands `outgoing` out again: nobody can change or free them before.
+        // SAFETY: the bytes are on the heap or in a provided buffer, and stay there until the
+        // completion hands `outgoing` out again: nobody can change or free them before.
         let operation = unsafe { self.start(send, stream, key, Kind::Send(outgoing)) };
         self.tried.push(operation);
         operation
@@ -182,21 +184,22 @@ impl Ring {
         unsafe { self.start(send, stream, key, Kind::Send(outgoing)) }
     }
 
-    /// Asks for the end of an operation. Its last completion comes still, with ECANCELED or what it has
-    /// come to before.
+    /// Asks for the end of an operation. Its last completion comes still, with ECANCELED or what it
+    /// has come to before.
     pub fn cancel(&mut self, operation: Operation) {
         let Some(in_flight) = self.find(operation) else { return };
         if mem::replace(&mut in_flight.cancelled, true) {
             return;
         }
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(operation.0)).build();
-        // The operation's own completion tells all there is to say, so a success of this is not reported.
+        // The operation's own completion tells all there is to say, so a success of this is not
+        // reported.
         let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
         self.queued.push_back(cancel.user_data(operation.0 | CANCELLATION));
     }
 
-    /// Submits what was started, and waits until something has completed or for `timeout`: one system
-    /// call, io_uring_enter(2). It may return early, without a completion.
+    /// Submits what was started, and waits until something has completed or for `timeout`: one
+    /// system call, io_uring_enter(2). It may return early, without a completion.
     ///
     /// # Errors
     ///
@@ -212,12 +215,14 @@ impl Ring {
         let submitted = self.queued.is_empty() && self.io.submission().is_empty();
         if self.reap() && submitted {
             // All is reported. So what was tried and is not reported has succeeded.
-            for operation in mem::take(&mut self.tried) {
+            let mut tried = mem::take(&mut self.tried);
+            for operation in tried.drain(..) {
                 if let Some(InFlight { kind: Kind::Send(outgoing), .. }) = self.find(operation) {
                     let all = outgoing.rest().len();
                     self.completed(operation, Ok(all), None, true);
                 }
             }
+            self.tried = tried; // Its memory is good for the next turn.
         }
         match result.map_err(|error| (error.raw_os_error().map(Errno::from_raw), error)) {
             Ok(_) => Ok(()),
@@ -313,8 +318,8 @@ impl Ring {
         in_flight.filter(|in_flight| in_flight.operation == operation)
     }
 
-    /// The kernel did not find what it should cancel. Mostly its last completion is behind in the queue;
-    /// but it may have been between two of its shots.
+    /// The kernel did not find what it should cancel. Mostly its last completion is behind in the
+    /// queue; but it may have been between two of its shots.
     fn not_cancelled(&mut self, operation: Operation) {
         if let Some(in_flight) = self.find(operation) {
             in_flight.cancelled = false;
@@ -347,7 +352,8 @@ impl Ring {
     fn fill(&mut self) -> bool {
         let mut queue = self.io.submission();
         while let Some(entry) = self.queued.front() {
-            // SAFETY: `start` has seen to it that what the entry points to lives until its completion.
+            // SAFETY: `start` has seen to it that what the entry points to lives until its
+            // completion.
             if unsafe { queue.push(entry) }.is_err() {
                 return false;
             }
@@ -358,8 +364,8 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Ends what is in flight, and waits for it: the kernel may use its memory until it has ended, and
-    /// closing the ring's descriptor would not wait.
+    /// Ends what is in flight, and waits for it: the kernel may use its memory until it has ended,
+    /// and closing the ring's descriptor would not wait.
     fn drop(&mut self) {
         let all: Vec<_> = self.in_flight.iter().map(|(_, in_flight)| in_flight.operation).collect();
         all.into_iter().for_each(|operation| self.cancel(operation));

@@ -18,8 +18,8 @@ const SILENCE: Duration = Duration::from_millis(50);
 
 const KEY: usize = 7;
 
-/// A ring with four small buffers of 16 bytes and one large one of 64; `None`, and a line on stderr, where
-/// the kernel refuses one.
+/// A ring with four small buffers of 16 bytes and one large one of 64; `None`, and a line on
+/// stderr, where the kernel refuses one.
 fn ring(entries: u32) -> Option<Ring> {
     match Ring::new(entries, (4, 16), (1, 64)) {
         Ok(ring) => Some(ring),
@@ -118,7 +118,8 @@ fn a_send_straight_out_of_the_received_buffer_arrives() {
     ring.receive(&stream, KEY);
     for _ in 0..10 {
         peer.write_all(b"hello").unwrap();
-        // A send that succeeds ends no wait: it may come before the receive that it shares a wait with.
+        // A send that succeeds ends no wait: it may come before the receive that it shares a wait
+        // with.
         let bytes = loop {
             match next(&mut ring) {
                 Completion::Received { bytes, .. } => break bytes.unwrap().unwrap(),
@@ -213,6 +214,21 @@ fn more_operations_and_completions_than_the_queues_hold_are_all_served() {
             Err(error) if is(&error, ENOBUFS) => drop(ring.receive_bulk(&pairs[key].0, key)),
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+#[test]
+fn failures_that_the_queue_has_no_room_for_are_not_taken_for_success() {
+    let Some(mut ring) = ring(1) else { return };
+    let pairs: Vec<_> = (0..50).map(|_| pair()).collect();
+    for (stream, _) in &pairs {
+        stream.set_nonblocking(true).unwrap();
+        while stream.send(&[b'z'; 4096]).is_ok() {}
+        ring.try_send(stream, vec![b'z'; 4096].into(), KEY);
+    }
+    for _ in &pairs {
+        let Completion::Sent { result, .. } = next(&mut ring) else { panic!("not a send") };
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 }
 
