@@ -67,12 +67,7 @@ impl Estimate {
         reference: &[Option<f64>],
         seed: u64,
     ) -> Option<Estimate> {
-        let pairs = ours.iter().zip(reference);
-        let ratios: Vec<f64> = pairs
-            .filter_map(|(ours, reference)| Some((*ours)? / (*reference)?))
-            .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
-            .collect();
-        Estimate::of(&ratios, seed)
+        Estimate::of(&ratios(ours, reference), seed)
     }
 
     /// Half the width of the interval, relative to the median.
@@ -113,6 +108,31 @@ impl Verdict {
             Verdict::NotDistinguishable
         }
     }
+}
+
+/// Whether the median ratio of every pass lies on the same side of 1. `ends` has the number of
+/// blocks at the end of each; a pass in which no block of both was measured says nothing.
+///
+/// The blocks of one pass were measured within the same minutes, and share what was peculiar to
+/// them. A bootstrap over blocks does not see that; a difference that comes back minutes later was
+/// not peculiar to them.
+pub fn passes_agree(ours: &[Option<f64>], reference: &[Option<f64>], ends: &[usize]) -> bool {
+    let starts = [0].into_iter().chain(ends.iter().copied());
+    let passes = starts.zip(ends).filter_map(|(start, end)| {
+        let (ours, reference) = (ours.get(start..*end)?, reference.get(start..*end)?);
+        median(&ratios(ours, reference))
+    });
+    let medians: Vec<f64> = passes.collect();
+    medians.iter().all(|ratio| *ratio > 1.0) || medians.iter().all(|ratio| *ratio < 1.0)
+}
+
+/// The ratios over the blocks in which both were measured.
+fn ratios(ours: &[Option<f64>], reference: &[Option<f64>]) -> Vec<f64> {
+    let pairs = ours.iter().zip(reference);
+    pairs
+        .filter_map(|(ours, reference)| Some((*ours)? / (*reference)?))
+        .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+        .collect()
 }
 
 /// A straight line through points, by least squares.
@@ -241,6 +261,17 @@ mod tests {
         assert_eq!(Verdict::of(&ratio, Some(&floor), true), Verdict::Faster);
         let ratio = Estimate { blocks: 5, ..ratio };
         assert_eq!(Verdict::of(&ratio, Some(&floor), true), Verdict::NotDistinguishable);
+    }
+
+    #[test]
+    fn a_difference_that_one_pass_did_not_find_is_not_agreed_on() {
+        let reference = [Some(1.0); 6];
+        let ours = [1.1, 1.1, 0.9, 1.1, 1.1, 1.1].map(Some);
+        assert!(passes_agree(&ours, &reference, &[6]));
+        assert!(passes_agree(&ours, &reference, &[3, 6]));
+        assert!(!passes_agree(&ours, &reference, &[2, 3, 6]));
+        let ours = [Some(0.9), Some(0.9), None, None, Some(0.9), Some(0.9)];
+        assert!(passes_agree(&ours, &reference, &[2, 4, 6]));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use regex::Regex;
 
 use crate::entrant::{self, Entrant};
@@ -31,7 +33,7 @@ pub struct Args {
     pub list: bool,
 
     /// Blocks of every scenario (rounds, where servers take turns in slices). With fewer than 6
-    /// there are no verdicts [default: 80 rounds, 7 blocks]
+    /// there are no verdicts [default: 80 rounds, 8 blocks]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub blocks: Option<u16>,
 
@@ -40,7 +42,7 @@ pub struct Args {
     pub seed: Option<u64>,
 
     /// CPUs of server and client: "none", "split" (0/1), or lists, e.g. 0,2/1. A pool or a spinning
-    /// loop on one CPU is not what it is on two
+    /// loop on one CPU is not what it is on two. With "none", only ping_pong is pinned
     #[arg(long, value_name = "LAYOUT", default_value = "none")]
     pub pin: Layout,
 
@@ -101,6 +103,16 @@ impl FromStr for Layout {
 }
 
 impl Layout {
+    /// Server and client together on the first processor that we may use, or each on one of its own;
+    /// `None` if we may not use so many.
+    pub(super) fn on(processors: usize) -> Option<Layout> {
+        let ours = sched_getaffinity(Pid::from_raw(0)).ok()?;
+        let mut cpus = (0..CpuSet::count()).filter(|cpu| ours.is_set(*cpu) == Ok(true));
+        let cpus: Vec<usize> = cpus.by_ref().take(processors).collect();
+        let (first, last) = (*cpus.first()?, *cpus.last()?);
+        (cpus.len() == processors).then(|| Layout { server: vec![first], client: vec![last] })
+    }
+
     /// In words.
     pub fn describe(&self) -> String {
         if *self == Layout::default() {
@@ -118,6 +130,10 @@ pub(super) struct Effort {
     pub(super) rounds: usize,
     /// Randomised complete blocks.
     pub(super) blocks: usize,
+    /// Passes over all scenarios that the rounds and blocks are divided among. A machine like these
+    /// has bad minutes, in which everything is slower and even ratios shift: passes that lie minutes
+    /// apart do not all fall into one.
+    pub(super) passes: usize,
     /// Measured part of a run in a block.
     pub(super) run: Duration,
     /// Warm-up before it.
@@ -133,16 +149,22 @@ pub(super) struct Effort {
 impl Effort {
     pub(super) fn of(args: &Args) -> Effort {
         let ms = Duration::from_millis;
-        let (rounds, blocks, run, warm_up, cost_run, traced_messages) = if args.test {
-            (1, 1, ms(10), ms(5), ms(10), 20)
+        let (rounds, blocks, passes, run, warm_up, cost_run, traced_messages) = if args.test {
+            // The first slice may be spent on what slow readers have sent.
+            (4, 1, 1, ms(10), ms(5), ms(10), 20)
         } else if args.quick {
-            (12, 6, ms(100), ms(30), ms(60), 200)
+            (12, 6, 2, ms(100), ms(30), ms(60), 200)
         } else {
-            (80, 7, ms(350), ms(100), ms(200), 1000)
+            (80, 8, 4, ms(350), ms(100), ms(200), 1000)
+        };
+        let (rounds, blocks) = match args.blocks.map(usize::from) {
+            Some(given) => (given, given),
+            None => (rounds, blocks),
         };
         Effort {
-            rounds: args.blocks.map_or(rounds, usize::from),
-            blocks: args.blocks.map_or(blocks, usize::from),
+            rounds,
+            blocks,
+            passes: passes.min(rounds).min(blocks),
             run,
             warm_up,
             cost_run,
@@ -155,6 +177,14 @@ impl Effort {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_processor_is_shared_and_two_are_not() {
+        let one = Layout::on(1).unwrap();
+        assert_eq!(one.server, one.client);
+        assert!(Layout::on(2).is_none_or(|two| two.server != two.client));
+        assert_eq!(Layout::on(CpuSet::count() + 1), None);
+    }
 
     #[test]
     fn a_layout_names_the_cpus_of_both_sides() {

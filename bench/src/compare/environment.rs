@@ -27,9 +27,10 @@ pub(super) fn before(layout: &Layout) -> Environment {
         cpus: thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: sysinfo().map(|info| info.ram_total()).into(),
         descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
-        somaxconn: number("/proc/sys/net/core/somaxconn").into(),
+        somaxconn: word("/proc/sys/net/core/somaxconn").into(),
+        congestion_control: word("/proc/sys/net/ipv4/tcp_congestion_control").into(),
         layout: layout.describe(),
-        load_before: number("/proc/loadavg").into(),
+        load_before: word("/proc/loadavg").into(),
         load_after: Reading::unavailable("the run is not over"),
         steal_share: Reading::unavailable("the run is not over"),
         softirq_share: Reading::unavailable("the run is not over"),
@@ -46,7 +47,7 @@ pub(super) fn after(environment: &mut Environment, used: &Usage) {
             if total.is_zero() { 0.0 } else { time.as_secs_f64() / total.as_secs_f64() }
         })
     };
-    environment.load_after = number("/proc/loadavg").into();
+    environment.load_after = word("/proc/loadavg").into();
     environment.steal_share = share(&used.steal);
     environment.softirq_share = share(&used.softirq);
 }
@@ -58,11 +59,11 @@ fn cpu_model() -> io::Result<String> {
     model.ok_or_else(|| io::Error::other("/proc/cpuinfo names no model"))
 }
 
-/// The first number in a file.
-fn number<T: std::str::FromStr>(path: &str) -> io::Result<T> {
+/// The first word in a file, mostly a number.
+fn word<T: std::str::FromStr>(path: &str) -> io::Result<T> {
     let text = fs::read_to_string(path)?;
-    let number = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
-    number.ok_or_else(|| io::Error::other(format!("{path} holds no number")))
+    let word = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    word.ok_or_else(|| io::Error::other(format!("{path} holds nothing of use")))
 }
 
 fn commit() -> Reading<String> {

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use crate::cost::{Cost, Reading};
 use crate::entrant::Entrant;
 use crate::load::SATURATED;
-use crate::statistics::{Estimate, Line, Verdict, median};
+use crate::statistics::{Estimate, Line, Verdict, median, passes_agree};
 
 use super::measured::Measured;
 use super::result::{
@@ -63,15 +63,18 @@ pub(super) fn point(
             (Outcome::Measured, _) => None,
             _ => Some("not measured as asked".to_owned()),
         };
+        let passes = &measured[reference].pass_ends;
+        let agreed = passes_agree(&values(index, metric), &values(reference, metric), passes);
         let verdict = match unranked {
-            Some(_) => Verdict::NotDistinguishable,
-            None => Verdict::of(&ratio, noise_floor.as_ref(), metric.more_is_better()),
+            None if agreed => Verdict::of(&ratio, noise_floor.as_ref(), metric.more_is_better()),
+            _ => Verdict::NotDistinguishable,
         };
         Some(Comparison { metric, ratio, verdict, unranked })
     };
     let cases = entrants.iter().zip(measured).enumerate().map(|(index, (entrant, measured))| {
-        let metrics = [metric, Metric::MessagesPerCpuSecond];
-        let comparisons = metrics.into_iter().filter_map(|metric| compare(index, metric));
+        let per_cpu = Some(Metric::MessagesPerCpuSecond).filter(|other| *other != metric);
+        let metrics = [Some(metric), per_cpu].into_iter().flatten();
+        let comparisons = metrics.filter_map(|metric| compare(index, metric));
         Case {
             server: entrant.name.clone(),
             load: measured.load.clone(),
@@ -242,9 +245,10 @@ fn cost(measured: &Measured) -> Option<CaseCost> {
         Some(per_cpu_s) => Reading::Measured(1e9 / per_cpu_s),
         None => per_message(|cost| cost.cpu.clone().map(|cpu| cpu.as_secs_f64() * 1e9)),
     };
-    let user_share = match &measured.whole {
-        Some(whole) => ns(&whole.user).zip_with(ns(&whole.cpu), |user, cpu| user / cpu),
-        None => median_of(runs, |run| ns(&run.cost.user).zip_with(ns(&run.cost.cpu), |u, c| u / c)),
+    let user_share = |cost: &Cost| ns(&cost.user).zip_with(ns(&cost.cpu), |user, cpu| user / cpu);
+    let user_share = match measured.whole.as_slice() {
+        [] => median_of(runs, |run| user_share(&run.cost)),
+        passes => median_of(passes, user_share),
     };
     let bytes = &measured.bytes_per_connection;
     Some(CaseCost {

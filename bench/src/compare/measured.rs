@@ -16,24 +16,32 @@ pub(super) struct Measured {
     pub(super) failure: Option<String>,
     /// One for each block.
     pub(super) turns: Vec<Option<Turn>>,
+    /// How many blocks there were when each pass over the scenarios was over.
+    pub(super) pass_ends: Vec<usize>,
     pub(super) latency: Option<Latency>,
     pub(super) cost_runs: Vec<CostRun>,
-    /// Over all slices, for the split into user and system time only.
-    pub(super) whole: Option<Cost>,
+    /// Over all slices of each pass, for the split into user and system time only.
+    pub(super) whole: Vec<Cost>,
     pub(super) syscalls: Reading<Vec<SyscallRate>>,
     pub(super) bytes_per_connection: Vec<Reading<f64>>,
 }
 
 impl Measured {
-    pub(super) fn nothing(load: LoadInfo) -> Measured {
+    /// Nothing yet, for each server; those that have a reason for it are skipped.
+    pub(super) fn blank(load: &LoadInfo, skipped: &[Option<String>]) -> Vec<Measured> {
+        skipped.iter().map(|skipped| Measured::nothing(load.clone(), skipped.clone())).collect()
+    }
+
+    pub(super) fn nothing(load: LoadInfo, skipped: Option<String>) -> Measured {
         Measured {
             load,
-            skipped: None,
+            skipped,
             failure: None,
             turns: Vec::new(),
+            pass_ends: Vec::new(),
             latency: None,
             cost_runs: Vec::new(),
-            whole: None,
+            whole: Vec::new(),
             syscalls: Reading::unavailable("not counted in this scenario"),
             bytes_per_connection: Vec::new(),
         }
@@ -47,6 +55,14 @@ impl Measured {
     /// Notes what went wrong, if it is the first.
     pub(super) fn fail(&mut self, error: impl ToString) {
         self.failure.get_or_insert(error.to_string());
+    }
+
+    /// Takes in the latencies of more turns.
+    pub(super) fn add_latency(&mut self, more: Option<Latency>) {
+        match (&mut self.latency, more) {
+            (Some(all), Some(more)) => all.add(&more),
+            (all, more) => *all = all.take().or(more),
+        }
     }
 
     /// The figures of `get` over all blocks, in their order.

@@ -34,6 +34,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use nix::sched::sched_getaffinity;
+use nix::unistd::Pid;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -116,32 +118,34 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     let positions = (reference.unwrap_or_default(), entrants.len() - 1);
     let mut runner = Runner {
         entrants,
-        layout: &args.pin,
         effort: Effort::of(args),
         seed,
         control,
         bar: progress_bar(0),
         rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+        home: sched_getaffinity(Pid::from_raw(0))?,
     };
-    let plan = plan::plan(args, &runner, positions);
+    let mut plan = plan::plan(args, &runner, positions);
     if plan.is_empty() {
         return Err(io::Error::other("nothing matches the filter; --list prints what there is"));
     }
     let planned_ms = plan.iter().map(PlannedScenario::planned_ms).sum();
     runner.bar = progress_bar(planned_ms);
     println!("seed {seed}, {}, about {} s", environment.layout, planned_ms / 1000);
-    let mut scenarios: Vec<Scenario> = Vec::new();
-    for planned in &plan {
-        let scenario = planned.run(&mut runner, positions);
-        if !args.test && !scenario.points.is_empty() {
-            runner.bar.suspend(|| println!("{}", table::scenario(&scenario)));
-        }
-        scenarios.push(scenario);
-        if runner.interrupted() {
-            break;
+    'passes: for pass in 0..runner.effort.passes {
+        for scenario in &mut plan {
+            scenario.pass(pass, &mut runner, positions);
+            if runner.interrupted() {
+                break 'passes;
+            }
         }
     }
     runner.bar.finish_and_clear();
+    let scenarios: Vec<Scenario> =
+        plan.iter().filter_map(|scenario| scenario.summary(&runner, positions)).collect();
+    if !args.test {
+        scenarios.iter().for_each(|scenario| println!("{}", table::scenario(scenario)));
+    }
     environment::after(&mut environment, &Usage::now().since(&usage));
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let elapsed_s = started.elapsed().as_secs_f64();

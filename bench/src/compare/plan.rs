@@ -1,38 +1,43 @@
 //! Which servers take part where, how they take turns there, and how long it will take.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::catalogue::Traits;
 use crate::entrant::{self, Entrant};
 
-use super::args::{Args, Effort};
+use super::args::{Args, Effort, Layout};
 use super::judge;
-use super::result::{Interleaving, LoadInfo, Method, Origin, Point, Scenario};
-use super::run::{Runner, Slicing};
+use super::measured::Measured;
+use super::result::{Interleaving, LoadInfo, Method, Origin, Scenario};
+use super::run::{Runner, Sitting, Slicing, start_ms};
 use super::scenario::{SCENARIOS, Scenario as Spec, Turns};
 
 /// Descriptors of the client that are not connections.
 const DESCRIPTOR_RESERVE: u64 = 200;
 /// Why a server is skipped that the filter leaves out.
 pub(super) const NOT_ASKED_FOR: &str = "not asked for";
-/// What counting system calls and starting a server take, roughly.
-const EXTRA_MS: u64 = 400;
+/// What counting system calls takes, roughly.
+const COUNTING_MS: u64 = 300;
+/// Why a server is skipped that would need another processor.
+const NO_PROCESSOR: &str = "needs more processors than there are";
 
-/// A scenario and those of its points at which somebody takes part.
+/// A scenario and those of its points at which somebody takes part, with what has been measured.
 pub(super) struct PlannedScenario {
     spec: &'static Spec,
     points: Vec<PlannedPoint>,
+    elapsed: Duration,
 }
 
 struct PlannedPoint {
     x: f64,
     load: LoadInfo,
     turns: Turns,
-    /// For each entrant: why it does not take part, if it does not.
-    skipped: Vec<Option<String>>,
+    layout: Layout,
     planned_ms: u64,
+    /// One for each entrant.
+    measured: Vec<Measured>,
 }
 
 /// Prints what would be compared, as criterion prints its list.
@@ -63,7 +68,7 @@ pub(super) fn plan(
     let plan = SCENARIOS.iter().map(|spec| {
         let points = spec.points(runner.effort.few_points).iter();
         let points = points.filter_map(|x| plan_point(args, runner, spec, *x, positions)).collect();
-        PlannedScenario { spec, points }
+        PlannedScenario { spec, points, elapsed: Duration::ZERO }
     });
     plan.filter(|planned| !planned.points.is_empty()).collect()
 }
@@ -76,6 +81,7 @@ fn plan_point(
     (reference, control): (usize, usize),
 ) -> Option<PlannedPoint> {
     let load = spec.load(x);
+    let layout = spec.layout(x, &args.pin);
     let matches = |entrant: &Entrant| {
         let id = spec.id(&entrant.name, x);
         args.filter.as_ref().is_none_or(|filter| filter.is_match(&id))
@@ -90,6 +96,9 @@ fn plan_point(
         if load.work_ns > 0 && entrant.origin == Origin::Given {
             return Some("cannot be told to compute (--work)".to_owned());
         }
+        if layout.is_none() {
+            return Some(NO_PROCESSOR.to_owned());
+        }
         entrant.excuse(load.served_at_once())
     };
     let skipped: Vec<Option<String>> = runner.entrants.iter().enumerate().map(skip).collect();
@@ -97,15 +106,21 @@ fn plan_point(
     let turns = turns(spec, x, &load, taking_part);
     let effort = &runner.effort;
     let each_ms = match turns {
-        Turns::Slices => {
-            let slicing = Slicing::of(&load);
+        Turns::Blocks | Turns::Silence => effort.blocks as u64 * runner.block_ms(&load),
+        _ => {
+            let slicing = Slicing::of(&load, turns);
             let rounds = slicing.rounds(effort.rounds) as u64;
-            rounds * slicing.length().as_millis() as u64 + effort.cost_run.as_millis() as u64
+            let starts = effort.passes as u64 * start_ms(&load);
+            rounds * slicing.length().as_millis() as u64
+                + effort.cost_run.as_millis() as u64
+                + starts
         }
-        _ => effort.blocks as u64 * runner.block_ms(),
     };
-    let planned_ms = taking_part as u64 * (each_ms + if args.test { 0 } else { EXTRA_MS });
-    wanted.then_some(PlannedPoint { x, load, turns, skipped, planned_ms })
+    let counting_ms = if args.test { 0 } else { COUNTING_MS };
+    let planned_ms = taking_part as u64 * (each_ms + counting_ms);
+    let measured = Measured::blank(&load, &skipped);
+    let layout = layout.unwrap_or_default();
+    wanted.then_some(PlannedPoint { x, load, turns, layout, planned_ms, measured })
 }
 
 /// Slices need all connections of all servers at once, in one client process.
@@ -124,52 +139,69 @@ impl PlannedScenario {
         self.points.iter().map(|point| point.planned_ms).sum()
     }
 
-    /// Runs all points, or as many as are finished before someone asks to stop.
-    pub(super) fn run(&self, runner: &mut Runner, positions: (usize, usize)) -> Scenario {
-        let (spec, started) = (self.spec, Instant::now());
+    /// Runs all points once more, or as many as are finished before someone asks to stop.
+    pub(super) fn pass(&mut self, pass: usize, runner: &mut Runner, positions: (usize, usize)) {
+        let started = Instant::now();
+        for point in &mut self.points {
+            let label = self.spec.label(point.x);
+            runner.bar.set_message(format!("{} {label}", self.spec.name));
+            point.pass(pass, self.spec, runner, positions);
+            if runner.interrupted() {
+                break;
+            }
+        }
+        self.elapsed += started.elapsed();
+    }
+
+    /// What all passes found; `None` if there was no time for any.
+    pub(super) fn summary(
+        &self,
+        runner: &Runner,
+        (reference, control): (usize, usize),
+    ) -> Option<Scenario> {
+        let spec = self.spec;
+        let found = self.points.iter().filter(|point| point.has_result() || !runner.interrupted());
+        let points: Vec<_> = found
+            .map(|point| {
+                let (place, measured) = ((point.x, spec.label(point.x)), &point.measured);
+                let positions = (reference, control);
+                judge::point(runner.entrants, measured, place, spec.metric, positions, runner.seed)
+            })
+            .collect();
         let mut scenario = Scenario {
             name: spec.name.to_owned(),
             question: spec.question.to_owned(),
             method: self.method(runner),
             axis: spec.axis(),
             metric: spec.metric,
-            reference: runner.entrants[positions.0].name.clone(),
-            points: Vec::new(),
+            reference: runner.entrants[reference].name.clone(),
+            points,
             fits: Vec::new(),
             notes: Vec::new(),
         };
-        for planned in &self.points {
-            let label = spec.label(planned.x);
-            runner.bar.set_message(format!("{} {label}", spec.name));
-            let point = planned.run(spec, label, runner, positions);
-            if runner.interrupted() {
-                scenario.notes.push("interrupted: some points or blocks are missing".to_owned());
-            }
-            if point.cases.iter().any(|case| case.value.is_some()) || !runner.interrupted() {
-                scenario.points.push(point);
-            }
-            if runner.interrupted() {
-                break;
-            }
+        if runner.interrupted() {
+            scenario.notes.push("interrupted: some points or blocks are missing".to_owned());
         }
         if spec.fitted {
             scenario.fits = judge::fits(&scenario);
         }
-        scenario.method.elapsed_s = started.elapsed().as_secs_f64();
-        scenario
+        (!scenario.points.is_empty()).then_some(scenario)
     }
 
     fn method(&self, runner: &Runner) -> Method {
         let effort = &runner.effort;
-        let sliced = self.points.iter().rfind(|point| point.turns == Turns::Slices);
+        let sliced = self
+            .points
+            .iter()
+            .rfind(|point| !matches!(point.turns, Turns::Blocks | Turns::Silence));
         let blocks = format!(
             "{} randomised complete blocks, a fresh process for each run of {} ms",
             effort.blocks,
             effort.run.as_millis()
         );
-        let (interleaving, text) = match sliced {
+        let (interleaving, mut text) = match sliced {
             Some(point) => {
-                let slicing = Slicing::of(&point.load);
+                let slicing = Slicing::of(&point.load, point.turns);
                 let rounds = slicing.rounds(effort.rounds);
                 let (slice_ns, warm_up_ns) =
                     (slicing.length().as_nanos() as u64, slicing.warm_up().as_nanos() as u64);
@@ -193,42 +225,54 @@ impl PlannedScenario {
                 (interleaving, format!("{}.", blocks))
             }
         };
-        Method { interleaving, text, elapsed_s: 0.0 }
+        let passes = effort.passes;
+        if passes > 1 {
+            text += &format!(" In {passes} passes over all scenarios, which have to agree.");
+        }
+        let pinned = self.points.iter().filter(|point| point.layout != Layout::default());
+        let layouts: Vec<String> = pinned.map(|point| point.layout.describe()).collect();
+        if !layouts.is_empty() {
+            text += &format!(" Pinned: {}.", layouts.join("; "));
+        }
+        Method { interleaving, text, passes, elapsed_s: self.elapsed.as_secs_f64() }
     }
 }
 
 impl PlannedPoint {
-    fn run(
-        &self,
-        spec: &Spec,
-        label: String,
-        runner: &mut Runner,
-        positions: (usize, usize),
-    ) -> Point {
-        let measured = match self.turns {
-            Turns::Slices => runner.slices(spec, &self.load, &self.skipped),
-            Turns::Blocks | Turns::Silence => {
-                runner.blocks(spec, &self.load, &self.skipped, &vec![None; self.skipped.len()])
+    fn pass(&mut self, pass: usize, spec: &Spec, runner: &mut Runner, positions: (usize, usize)) {
+        let is_open = matches!(self.turns, Turns::ShareOfCapacity | Turns::ShareOfSlowest);
+        if is_open && pass == 0 {
+            self.offer(runner, positions);
+        }
+        let (turns, layout) = (self.turns, &self.layout);
+        let sitting = Sitting { metric: spec.metric, turns, layout, pass };
+        match turns {
+            Turns::Blocks | Turns::Silence => runner.blocks(sitting, &mut self.measured),
+            _ => runner.slices(sitting, &mut self.measured),
+        }
+    }
+
+    /// Sets the rates of an open loop.
+    fn offer(&mut self, runner: &mut Runner, (reference, control): (usize, usize)) {
+        let skipped: Vec<_> = self.measured.iter().map(|one| one.skipped.clone()).collect();
+        let mut rates = runner.capacities(&self.layout, &self.load, &skipped);
+        // The reference and its control are one server, and must be offered the same.
+        rates[control] = rates[reference];
+        if self.turns == Turns::ShareOfSlowest {
+            let slowest = rates.iter().flatten().copied().reduce(f64::min);
+            rates.iter_mut().for_each(|rate| *rate = rate.and(slowest));
+        }
+        for (measured, rate) in self.measured.iter_mut().zip(rates) {
+            measured.load.offered_per_s = rate.map(|rate| rate * self.x);
+            if measured.is_in() && rate.is_none() {
+                measured.fail("its capacity could not be measured");
             }
-            Turns::ShareOfCapacity | Turns::ShareOfSlowest => {
-                let mut rates = runner.capacities(&self.load, &self.skipped);
-                // The reference and its control are one server, and must be offered the same.
-                rates[positions.1] = rates[positions.0];
-                if self.turns == Turns::ShareOfSlowest {
-                    let slowest = rates.iter().flatten().copied().reduce(f64::min);
-                    rates.iter_mut().for_each(|rate| *rate = rate.and(slowest));
-                }
-                rates.iter_mut().flatten().for_each(|rate| *rate *= self.x);
-                let mut skipped = self.skipped.clone();
-                for (skipped, rate) in skipped.iter_mut().zip(&rates) {
-                    if skipped.is_none() && rate.is_none() {
-                        *skipped = Some("its capacity could not be measured".to_owned());
-                    }
-                }
-                runner.blocks(spec, &self.load, &skipped, &rates)
-            }
-        };
-        let place = (self.x, label);
-        judge::point(runner.entrants, &measured, place, spec.metric, positions, runner.seed)
+        }
+    }
+
+    /// Whether anything was measured, or failed.
+    fn has_result(&self) -> bool {
+        let measured = |one: &Measured| one.turns.iter().any(Option::is_some);
+        self.measured.iter().any(|one| measured(one) || one.failure.is_some())
     }
 }

@@ -19,7 +19,7 @@ use crate::cost::Reading;
 use crate::statistics::{Estimate, Verdict};
 
 /// Version of the schema of `report.json`: raised when a field changes its meaning or is removed.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +64,8 @@ pub struct Environment {
     pub descriptor_limit: u64,
     /// `net.core.somaxconn`: the longest accept queue.
     pub somaxconn: Reading<u64>,
+    /// `net.ipv4.tcp_congestion_control`, e.g. "cubic": some pace what they send.
+    pub congestion_control: Reading<String>,
     /// Where client and server ran, e.g. "unpinned" or "server on CPU 0, client on CPU 1".
     pub layout: String,
     /// One-minute load average before the run: more than a few tenths means that something else
@@ -147,6 +149,8 @@ pub struct Method {
     pub interleaving: Interleaving,
     /// The method in a sentence or two, with its durations.
     pub text: String,
+    /// Passes over all scenarios that the blocks were divided among, minutes apart.
+    pub passes: usize,
     /// Wall-clock time the scenario took, in seconds.
     pub elapsed_s: f64,
 }
@@ -196,8 +200,6 @@ pub enum Metric {
     MessagesPerSecond,
     /// Payload bytes echoed per second, counted once; more is better.
     BytesPerSecond,
-    /// Connections opened, used for one message and closed per second; more is better.
-    ConnectionsPerSecond,
     /// Median time from sending a message to having it back, in nanoseconds; less is better.
     LatencyP50,
     /// 99th percentile of that time, in nanoseconds; less is better.
@@ -300,7 +302,8 @@ pub struct Comparison {
     /// The server's value divided by the reference's, block by block: the median ratio and its 95 %
     /// interval. Above 1 means *more* of the metric, which is not always better.
     pub ratio: Estimate,
-    /// What may be said: better ("faster"), worse ("slower") or neither.
+    /// What may be said: better ("faster"), worse ("slower") or neither. A difference that not every
+    /// pass found is none.
     pub verdict: Verdict,
     /// Why it was not ranked although it was measured; e.g. "the generator was the limit".
     pub unranked: Option<String>,
@@ -425,7 +428,6 @@ impl Metric {
         match self {
             Metric::MessagesPerSecond => "messages/s",
             Metric::BytesPerSecond => "bytes/s",
-            Metric::ConnectionsPerSecond => "connections/s",
             Metric::LatencyP50 => "latency p50 (ns)",
             Metric::LatencyP99 => "latency p99 (ns)",
             Metric::MessagesPerCpuSecond => "messages per server CPU second",

@@ -6,30 +6,37 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 
+use crate::cost::Usage;
 use crate::entrant::Entrant;
 use crate::load::{Control, Rate, Slice};
 
 use super::args::{Effort, Layout};
 use super::measured::Measured;
 use super::result::{LoadInfo, Metric};
-use super::scenario::{Scenario, Turns};
-use super::turn::Running;
+use super::scenario::Turns;
+use super::turn::{CostRun, Running, Turn};
 
 /// How long a slice is, and the part at its start that does not count: a fifth where stopping and
-/// continuing the servers is cheap, more where a thousand threads must be woken first.
+/// continuing the servers is cheap, more where a thousand threads must be woken first. The 99th
+/// percentile of an open loop's slice needs a few thousand messages.
 const SLICE: Slicing = Slicing { length_ms: 20, warm_up_ms: 4 };
 const SLICE_CROWDED: Slicing = Slicing { length_ms: 50, warm_up_ms: 20 };
 const SLICE_SLOW: Slicing = Slicing { length_ms: 60, warm_up_ms: 20 };
+const SLICE_OPEN: Slicing = Slicing { length_ms: 50, warm_up_ms: 10 };
 /// Connections from which on a ring counts as crowded.
 const CROWDED: usize = 300;
+/// Bytes that are on their way at once from which on a slice holds too few whole messages.
+const BULKY: usize = 4 << 20;
 /// Connections above which fewer messages are traced: a pass over all of them takes long.
 const TRACED_FULLY: usize = 1000;
 const TRACED_AT_MOST: u64 = 200;
-/// Runs of a server to learn its capacity, of which the median is taken.
-const CAPACITY_RUNS: usize = 3;
+/// Rounds of slices to learn the capacity of every server, of which the median is taken.
+const CAPACITY_ROUNDS: usize = 12;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slicing {
@@ -41,19 +48,32 @@ pub(super) struct Slicing {
 pub(super) struct Runner<'a> {
     /// The servers, the control last.
     pub(super) entrants: &'a [Entrant],
-    pub(super) layout: &'a Layout,
     pub(super) effort: Effort,
     pub(super) seed: u64,
     pub(super) control: Arc<Control>,
     pub(super) bar: ProgressBar,
     /// The order of turns.
     pub(super) rng: Xoshiro256PlusPlus,
+    /// The processors that we may use when nobody pins us.
+    pub(super) home: CpuSet,
+}
+
+/// What one pass asks of the servers at one point.
+#[derive(Clone, Copy)]
+pub(super) struct Sitting<'a> {
+    pub(super) metric: Metric,
+    pub(super) turns: Turns,
+    pub(super) layout: &'a Layout,
+    /// The number of the pass, from 0.
+    pub(super) pass: usize,
 }
 
 impl Slicing {
-    pub(super) fn of(load: &LoadInfo) -> Slicing {
-        if load.work_ns > 0 {
+    pub(super) fn of(load: &LoadInfo, turns: Turns) -> Slicing {
+        if load.work_ns > 0 || load.connections * load.size_bytes > BULKY {
             SLICE_SLOW
+        } else if matches!(turns, Turns::ShareOfCapacity | Turns::ShareOfSlowest) {
+            SLICE_OPEN
         } else if load.total_connections() >= CROWDED {
             SLICE_CROWDED
         } else {
@@ -67,10 +87,6 @@ impl Slicing {
 
     pub(super) fn warm_up(self) -> Duration {
         Duration::from_millis(self.warm_up_ms)
-    }
-
-    fn slice(self) -> Slice {
-        Slice::lasting(self.length() - self.warm_up()).after(self.warm_up())
     }
 
     /// As many rounds as fit into the time that `rounds` of the shortest slices take, by a half
@@ -88,53 +104,61 @@ impl Runner<'_> {
     }
 
     /// Every server that takes part, in slices of a few milliseconds while the others are stopped.
-    pub(super) fn slices(
-        &mut self,
-        scenario: &Scenario,
-        load: &LoadInfo,
-        takes_part: &[Option<String>],
-    ) -> Vec<Measured> {
-        let mut measured = self.blank(load, takes_part);
-        let mut ring: Vec<Option<Running>> = Vec::new();
-        for (entrant, measured) in self.entrants.iter().zip(&mut measured) {
-            let started = measured.is_in().then(|| self.start_paused(entrant, load));
-            ring.push(match started {
-                Some(Ok(running)) => Some(running),
-                Some(Err(error)) => {
-                    measured.fail(error);
-                    None
-                }
-                None => None,
-            });
-        }
-        let slicing = Slicing::of(load);
+    /// What they cost is counted in the first pass.
+    pub(super) fn slices(&mut self, sitting: Sitting, measured: &mut [Measured]) {
+        let Some(load) = measured.first().map(|first| first.load.clone()) else { return };
+        let slicing = Slicing::of(&load, sitting.turns);
+        let rounds = share(slicing.rounds(self.effort.rounds), self.effort.passes, sitting.pass);
+        let mut ring = self.ring(sitting.layout, measured);
         let meters: Vec<_> = ring.iter().map(|running| Some(running.as_ref()?.meter())).collect();
+        self.rounds(rounds, slicing, sitting.metric, &mut ring, measured);
+        for ((running, meter), measured) in ring.iter_mut().zip(meters).zip(&mut *measured) {
+            measured.whole.extend(meter.map(|meter| meter.stop()));
+            if let Some(running) = running {
+                measured.bytes_per_connection.push(running.bytes_per_connection.clone());
+                measured.add_latency(running.latency.take());
+                if sitting.pass == 0 {
+                    self.cost_in_ring(running, measured);
+                }
+            }
+        }
+        self.end_pass(measured);
+    }
+
+    /// Starts every server that takes part and connects its clients. They are stopped (SIGSTOP)
+    /// until it is their turn.
+    fn ring(&self, layout: &Layout, measured: &mut [Measured]) -> Vec<Option<Running>> {
+        let start = |(entrant, measured): (&Entrant, &mut Measured)| {
+            if !measured.is_in() {
+                return None;
+            }
+            let (load, control) = (&measured.load, &self.control);
+            let running = Running::start(entrant, load, layout, control, self.seed);
+            let paused = running.and_then(|running| running.pause().map(|()| running));
+            paused.map_err(|error| measured.fail(error)).ok()
+        };
+        self.entrants.iter().zip(measured).map(start).collect()
+    }
+
+    /// Lets all take a turn in each of `rounds` shuffled rounds.
+    fn rounds(
+        &mut self,
+        rounds: usize,
+        slicing: Slicing,
+        metric: Metric,
+        ring: &mut [Option<Running>],
+        measured: &mut [Measured],
+    ) {
         let mut order: Vec<usize> = (0..ring.len()).collect();
-        for _ in 0..slicing.rounds(self.effort.rounds) {
+        for _ in 0..rounds {
             order.shuffle(&mut self.rng);
             for &index in &order {
-                self.one_slice(scenario.metric, slicing, &mut ring[index], &mut measured[index]);
+                self.one_slice(metric, slicing, &mut ring[index], &mut measured[index]);
             }
             if self.interrupted() {
                 break;
             }
         }
-        for (index, meter) in meters.into_iter().enumerate() {
-            measured[index].whole = meter.map(|meter| meter.stop());
-            if let Some(running) = &mut ring[index] {
-                measured[index].bytes_per_connection.push(running.bytes_per_connection.clone());
-                measured[index].latency = running.latency.take();
-                self.cost_in_ring(running, load, &mut measured[index]);
-            }
-        }
-        self.excuse_unfinished(&mut measured);
-        measured
-    }
-
-    fn start_paused(&self, entrant: &Entrant, load: &LoadInfo) -> io::Result<Running> {
-        let running = Running::start(entrant, load, self.layout, &self.control, self.seed)?;
-        running.pause()?;
-        Ok(running)
     }
 
     /// One server's turn in a round. A server that fails leaves the ring.
@@ -146,7 +170,9 @@ impl Runner<'_> {
         measured: &mut Measured,
     ) {
         let Some(running) = place else { return measured.turns.push(None) };
-        let turn = running.resume().and_then(|()| running.turn(&slicing.slice(), metric));
+        let length = slicing.length() - slicing.warm_up();
+        let slice = slice(length, &measured.load).after(slicing.warm_up());
+        let turn = running.resume().and_then(|()| running.turn(&slice, metric));
         let paused = running.pause();
         match turn.and_then(|turn| paused.map(|()| turn)) {
             // A turn that was cut short is not one.
@@ -162,18 +188,18 @@ impl Runner<'_> {
     }
 
     /// What a server costs, in a run that is not interrupted by stops.
-    fn cost_in_ring(&self, running: &mut Running, load: &LoadInfo, measured: &mut Measured) {
+    fn cost_in_ring(&self, running: &mut Running, measured: &mut Measured) {
         if self.interrupted() || !measured.is_in() {
             return;
         }
-        let run = Slice::lasting(self.effort.cost_run);
+        let run = slice(self.effort.cost_run, &measured.load);
         let cost = running.resume().and_then(|()| running.cost_run(&run));
         self.bar.inc(self.effort.cost_run.as_millis() as u64);
         match cost {
             Ok(_) | Err(_) if self.interrupted() => {}
             Ok(cost) => {
                 measured.cost_runs.push(cost);
-                measured.syscalls = running.syscalls(self.traced_messages(load), load);
+                self.count_syscalls(running, measured);
             }
             Err(error) => measured.fail(error),
         }
@@ -181,133 +207,131 @@ impl Runner<'_> {
     }
 
     /// Every server that takes part, a fresh process for each in every block.
-    pub(super) fn blocks(
-        &mut self,
-        scenario: &Scenario,
-        load: &LoadInfo,
-        takes_part: &[Option<String>],
-        rates: &[Option<f64>],
-    ) -> Vec<Measured> {
-        let mut measured = self.blank(load, takes_part);
-        for (measured, rate) in measured.iter_mut().zip(rates) {
-            measured.load.offered_per_s = *rate;
-        }
+    pub(super) fn blocks(&mut self, sitting: Sitting, measured: &mut [Measured]) {
+        let blocks = share(self.effort.blocks, self.effort.passes, sitting.pass);
         let mut order: Vec<usize> = (0..measured.len()).collect();
-        for block in 0..self.effort.blocks {
+        for _ in 0..blocks {
             order.shuffle(&mut self.rng);
             for &index in &order {
-                let ours = &mut measured[index];
+                let (entrant, ours) = (&self.entrants[index], &mut measured[index]);
+                let mut turn = None;
                 if ours.is_in() && !self.interrupted() {
-                    let entrant = &self.entrants[index];
-                    if let Err(error) = self.one_run(scenario, entrant, block, ours) {
+                    turn = self.one_run(sitting, entrant, ours).unwrap_or_else(|error| {
                         ours.fail(error);
-                    }
-                    self.bar.inc(self.block_ms());
+                        None
+                    });
+                    self.bar.inc(self.block_ms(&ours.load));
                 }
-                if ours.turns.len() == block {
-                    ours.turns.push(None);
-                }
+                ours.turns.push(turn);
             }
             if self.interrupted() {
                 break;
             }
         }
-        self.excuse_unfinished(&mut measured);
-        measured
+        self.end_pass(measured);
     }
 
-    /// A server whose turn never came did not fail.
-    fn excuse_unfinished(&self, measured: &mut [Measured]) {
-        for measured in measured.iter_mut().filter(|measured| measured.is_in()) {
-            if self.interrupted() && measured.turns.iter().all(Option::is_none) {
-                measured.skipped = Some("interrupted before it was measured".to_owned());
-            }
-        }
-    }
-
-    /// One server's run in a block; in the last one its system calls are counted too.
+    /// One server's run in a block; in the first one its system calls are counted too.
     fn one_run(
         &self,
-        scenario: &Scenario,
+        sitting: Sitting,
         entrant: &Entrant,
-        block: usize,
         measured: &mut Measured,
-    ) -> io::Result<()> {
-        let load = measured.load.clone();
-        let mut running = Running::start(entrant, &load, self.layout, &self.control, self.seed)?;
+    ) -> io::Result<Option<Turn>> {
+        let (load, control) = (&measured.load, &self.control);
+        let mut running = Running::start(entrant, load, sitting.layout, control, self.seed)?;
         measured.bytes_per_connection.push(running.bytes_per_connection.clone());
-        if scenario.turns == Turns::Silence {
+        if sitting.turns == Turns::Silence {
             let (turn, cost) = running.silence(self.effort.run)?;
-            measured.turns.push(Some(turn));
             measured.cost_runs.push(cost);
-            return Ok(());
+            return Ok(Some(turn));
         }
-        let mut slice = Slice::lasting(self.effort.run).after(self.effort.warm_up);
-        if let Some(rate) = load.offered_per_s {
-            slice = slice.at_rate(Rate::uniform(rate));
-        }
-        let meter = (running.meter(), crate::cost::Usage::now(), self.control.answered());
-        let turn = running.turn(&slice, scenario.metric)?;
+        let slice = slice(self.effort.run, load).after(self.effort.warm_up);
+        let (meter, before, answered) = (running.meter(), Usage::now(), control.answered());
+        let turn = running.turn(&slice, sitting.metric)?;
         if self.interrupted() {
-            return Ok(());
+            return Ok(None);
         }
-        let (meter, before, answered) = meter;
-        measured.cost_runs.push(super::turn::CostRun {
-            usage: crate::cost::Usage::now().since(&before),
+        let first = measured.cost_runs.is_empty();
+        measured.cost_runs.push(CostRun {
+            usage: Usage::now().since(&before),
             cost: meter.stop(),
-            messages: self.control.answered() - answered,
+            messages: control.answered() - answered,
         });
-        measured.turns.push(turn);
-        match (&mut measured.latency, running.latency.take()) {
-            (Some(all), Some(one)) => all.add(&one),
-            (all, one) => *all = all.take().or(one),
+        measured.add_latency(running.latency.take());
+        if first {
+            self.count_syscalls(&mut running, measured);
         }
-        if block + 1 == self.effort.blocks && scenario.metric != Metric::LatencyP99 {
-            measured.syscalls = running.syscalls(self.traced_messages(&load), &load);
+        Ok(turn)
+    }
+
+    /// Messages that arrive by the clock are not counted: a traced server cannot keep up.
+    fn count_syscalls(&self, running: &mut Running, measured: &mut Measured) {
+        let Measured { load, syscalls, .. } = measured;
+        if load.offered_per_s.is_none() {
+            *syscalls = running.syscalls(self.traced_messages(load), load);
         }
-        Ok(())
     }
 
     /// The capacity of each server in messages per second in a closed loop on the load's
     /// connections.
     pub(super) fn capacities(
-        &self,
+        &mut self,
+        layout: &Layout,
         load: &LoadInfo,
-        takes_part: &[Option<String>],
+        skipped: &[Option<String>],
     ) -> Vec<Option<f64>> {
-        let capacity = |entrant: &Entrant| {
-            let mut rates = Vec::new();
-            for _ in 0..CAPACITY_RUNS {
-                let slice = Slice::lasting(self.effort.run).after(self.effort.warm_up);
-                let control = &self.control;
-                let mut running =
-                    Running::start(entrant, load, self.layout, control, self.seed).ok()?;
-                rates.push(running.turn(&slice, Metric::MessagesPerSecond).ok()??.value);
+        let mut measured = Measured::blank(load, skipped);
+        let mut ring = self.ring(layout, &mut measured);
+        let slicing = Slicing::of(load, Turns::Slices);
+        let rounds = CAPACITY_ROUNDS.min(self.effort.rounds);
+        self.rounds(rounds, slicing, Metric::MessagesPerSecond, &mut ring, &mut measured);
+        measured.iter().map(|one| one.median(|turn| Some(turn.messages_per_s))).collect()
+    }
+
+    /// What every pass ends with.
+    fn end_pass(&self, measured: &mut [Measured]) {
+        // The generator runs on this thread, and what is started next would inherit its place.
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.home);
+        for measured in measured {
+            measured.pass_ends.push(measured.turns.len());
+            // A server whose turn never came did not fail.
+            let never = measured.turns.iter().all(Option::is_none);
+            if self.interrupted() && never && measured.is_in() {
+                measured.skipped = Some("interrupted before it was measured".to_owned());
             }
-            crate::statistics::median(&rates)
-        };
-        let servers = self.entrants.iter().zip(takes_part);
-        servers.map(|(entrant, skip)| skip.is_none().then(|| capacity(entrant)).flatten()).collect()
+        }
     }
 
     /// Planned time of one run in a block, in milliseconds: what is measured, and what surrounds
     /// it.
-    pub(super) fn block_ms(&self) -> u64 {
-        (self.effort.run + self.effort.warm_up).as_millis() as u64 + 50
+    pub(super) fn block_ms(&self, load: &LoadInfo) -> u64 {
+        (self.effort.run + self.effort.warm_up).as_millis() as u64 + start_ms(load)
     }
 
     fn traced_messages(&self, load: &LoadInfo) -> u64 {
         let wanted = self.effort.traced_messages;
         if load.total_connections() > TRACED_FULLY { wanted.min(TRACED_AT_MOST) } else { wanted }
     }
+}
 
-    fn blank(&self, load: &LoadInfo, takes_part: &[Option<String>]) -> Vec<Measured> {
-        let blank = |skipped: &Option<String>| Measured {
-            skipped: skipped.clone(),
-            ..Measured::nothing(load.clone())
-        };
-        takes_part.iter().map(blank).collect()
+/// Planned time of starting a server and opening its connections, in milliseconds.
+pub(super) fn start_ms(load: &LoadInfo) -> u64 {
+    30 + load.total_connections() as u64 / 8
+}
+
+/// So much of a load.
+fn slice(duration: Duration, load: &LoadInfo) -> Slice {
+    let slice = Slice::lasting(duration);
+    match load.offered_per_s {
+        Some(rate) => slice.at_rate(Rate::uniform(rate)),
+        None => slice,
     }
+}
+
+/// The part of `whole` that falls to part number `part` of `parts`.
+fn share(whole: usize, parts: usize, part: usize) -> usize {
+    whole / parts + usize::from(part < whole % parts)
 }
 
 /// A progress bar over the planned time, on stderr, and only where somebody can see it.

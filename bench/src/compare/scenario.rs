@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::args::Layout;
 use super::result::{Axis, LoadInfo, Metric};
 
 /// One question, and the loads that answer it.
@@ -15,6 +16,9 @@ pub(super) struct Scenario {
     points: &'static [f64],
     few_points: &'static [f64],
     load: fn(f64) -> LoadInfo,
+    /// Where server and client run, unless the command line says; `None` if there are too few
+    /// processors for it.
+    layout: fn(f64) -> Option<Layout>,
     /// What grows along the axis and is worth a straight line.
     pub(super) fitted: bool,
 }
@@ -27,17 +31,22 @@ pub(super) enum Turns {
     Slices,
     /// Closed loop in blocks of fresh processes.
     Blocks,
-    /// Open loop in blocks; x is the share of each server's own capacity.
+    /// Open loop in slices; x is the share of each server's own capacity.
     ShareOfCapacity,
-    /// Open loop in blocks; x is the share of the capacity of the slowest server.
+    /// Open loop in slices; x is the share of the capacity of the slowest server.
     ShareOfSlowest,
     /// Connections that say nothing, in blocks.
     Silence,
 }
 
-/// The connections of all servers of a ring together, at most; the client needs a descriptor for
-/// each.
-const RING_CONNECTIONS_MAX: usize = 1500;
+/// A server with more connections than this takes its turns in blocks: opening them, and waking as
+/// many threads, takes longer than a slice.
+const SLICED_CONNECTIONS_MAX: usize = 1500;
+
+/// The kernel decides who runs where.
+fn anywhere(_: f64) -> Option<Layout> {
+    Some(Layout::default())
+}
 
 const SMALL: LoadInfo = LoadInfo {
     connections: 1,
@@ -57,13 +66,15 @@ const SLOW_HANDLER: Duration = Duration::from_millis(1);
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ping_pong",
-        question: "How long does one client wait for each message when nobody else is there?",
-        axis: ("connections", "connections", false),
-        metric: Metric::MessagesPerSecond,
+        question: "How long does one client wait for each message when nobody else is there, on \
+                   the server's processor and on its own?",
+        axis: ("processors", "", false),
+        metric: Metric::LatencyP50,
         turns: Turns::Slices,
-        points: &[1.0],
-        few_points: &[1.0],
+        points: &[1.0, 2.0],
+        few_points: &[2.0],
         load: |_| SMALL,
+        layout: |x| Layout::on(x as usize),
         fitted: false,
     },
     Scenario {
@@ -75,6 +86,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         points: &[4.0, 16.0, 64.0, 256.0],
         few_points: &[64.0],
         load: |x| LoadInfo { connections: x as usize, ..SMALL },
+        layout: anywhere,
         fitted: false,
     },
     Scenario {
@@ -86,28 +98,32 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         points: &[0.0, 100.0, 400.0, 900.0, 10_000.0],
         few_points: &[0.0, 900.0],
         load: |x| LoadInfo { connections: 16, idle: x as usize, ..SMALL },
+        layout: anywhere,
         fitted: true,
     },
     Scenario {
         name: "payload",
-        question: "How many bytes per second on one connection, by size of message?",
+        question: "How many bytes per second, by size of message?",
         axis: ("message size", "bytes", true),
         metric: Metric::BytesPerSecond,
         turns: Turns::Slices,
         points: &[64.0, 4096.0, 65536.0, 1048576.0],
         few_points: &[65536.0],
-        load: |x| LoadInfo { size_bytes: x as usize, ..SMALL },
+        load: |x| LoadInfo { connections: 16, size_bytes: x as usize, ..SMALL },
+        layout: anywhere,
         fitted: false,
     },
     Scenario {
         name: "churn",
-        question: "How many clients per second that connect, send one message and leave?",
+        // Clients come at the price of more CPU time on their side: a rate would be the generator's.
+        question: "What does a client cost that connects, sends one message and leaves?",
         axis: ("connections at a time", "connections", false),
-        metric: Metric::ConnectionsPerSecond,
+        metric: Metric::MessagesPerCpuSecond,
         turns: Turns::Blocks,
         points: &[4.0],
         few_points: &[4.0],
         load: |x| LoadInfo { connections: x as usize, churn: true, ..SMALL },
+        layout: anywhere,
         fitted: false,
     },
     Scenario {
@@ -120,6 +136,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         points: &[0.25, 0.5, 0.75, 0.9, 1.1],
         few_points: &[0.5],
         load: |_| LoadInfo { connections: 16, ..SMALL },
+        layout: anywhere,
         fitted: false,
     },
     Scenario {
@@ -131,6 +148,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         points: &[0.5],
         few_points: &[0.5],
         load: |_| LoadInfo { connections: 16, ..SMALL },
+        layout: anywhere,
         fitted: false,
     },
     Scenario {
@@ -146,6 +164,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             work_ns: SLOW_HANDLER.as_nanos() as u64,
             ..SMALL
         },
+        layout: anywhere,
         fitted: false,
     },
     Scenario {
@@ -157,6 +176,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         points: &[0.0, 16.0, 64.0],
         few_points: &[16.0],
         load: |x| LoadInfo { connections: 16, slow_readers: x as usize, ..SMALL },
+        layout: anywhere,
         fitted: false,
     },
     Scenario {
@@ -168,6 +188,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         points: &[1.0, 900.0],
         few_points: &[900.0],
         load: |x| LoadInfo { connections: 0, idle: x as usize, ..SMALL },
+        layout: anywhere,
         fitted: false,
     },
 ];
@@ -181,6 +202,11 @@ impl Scenario {
         (self.load)(x)
     }
 
+    /// Where server and client run; `given` on the command line goes before.
+    pub(super) fn layout(&self, x: f64, given: &Layout) -> Option<Layout> {
+        if *given == Layout::default() { (self.layout)(x) } else { Some(given.clone()) }
+    }
+
     pub(super) fn axis(&self) -> Axis {
         let (name, unit, log) = self.axis;
         Axis { name: name.to_owned(), unit: unit.to_owned(), log }
@@ -190,7 +216,7 @@ impl Scenario {
     pub(super) fn turns_at(&self, x: f64) -> Turns {
         let load = self.load(x);
         let each = load.connections + load.idle + load.slow_readers;
-        if self.turns == Turns::Slices && each > RING_CONNECTIONS_MAX {
+        if self.turns == Turns::Slices && each > SLICED_CONNECTIONS_MAX {
             Turns::Blocks
         } else {
             self.turns
@@ -203,6 +229,8 @@ impl Scenario {
             (_, Turns::ShareOfCapacity | Turns::ShareOfSlowest) => format!("{:.0} %", x * 100.0),
             ("idle_herd" | "quiet", _) => format!("{x} idle"),
             ("slow_readers", _) => format!("{x} slow"),
+            ("ping_pong", _) if x == 1.0 => "1 processor".to_owned(),
+            ("ping_pong", _) => format!("{x} processors"),
             ("payload", _) if x >= 1048576.0 => format!("{} MiB", x / 1048576.0),
             ("payload", _) if x >= 1024.0 => format!("{} KiB", x / 1024.0),
             ("payload", _) => format!("{x} B"),

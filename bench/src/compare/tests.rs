@@ -34,7 +34,8 @@ fn measured(rate: f64, shift: usize, (server, client): (f64, f64)) -> Measured {
     let load = LoadInfo { connections: 64, size_bytes: 64, depth: 1, ..LoadInfo::default() };
     Measured {
         turns: (0..BLOCKS).map(|block| Some(turn(block))).collect(),
-        ..Measured::nothing(load)
+        pass_ends: vec![BLOCKS / 2, BLOCKS],
+        ..Measured::nothing(load, None)
     }
 }
 
@@ -82,7 +83,7 @@ fn results(point: Point) -> Results {
         scenarios: vec![Scenario {
             name: "active".to_owned(),
             question: "How fast?".to_owned(),
-            method: Method { interleaving, text: String::new(), elapsed_s: 1.0 },
+            method: Method { interleaving, text: String::new(), passes: 2, elapsed_s: 1.0 },
             axis,
             metric: Metric::MessagesPerSecond,
             reference: "base".to_owned(),

@@ -143,7 +143,7 @@ impl Running {
         let percentile = |quantile| latency.response.value_at_quantile(quantile) as f64;
         let turn = Turn {
             value: match metric {
-                Metric::MessagesPerSecond | Metric::ConnectionsPerSecond => sample.rate(),
+                Metric::MessagesPerSecond => sample.rate(),
                 Metric::BytesPerSecond => sample.bytes as f64 / sample.elapsed.as_secs_f64(),
                 Metric::LatencyP50 => percentile(0.5),
                 Metric::LatencyP99 => percentile(0.99),

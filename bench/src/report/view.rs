@@ -12,7 +12,6 @@ pub(super) fn metric(metric: Metric) -> (&'static str, Unit) {
     match metric {
         Metric::MessagesPerSecond => ("messages per second", Unit::Number),
         Metric::BytesPerSecond => ("payload per second", Unit::BytesPerSecond),
-        Metric::ConnectionsPerSecond => ("connections per second", Unit::Number),
         Metric::LatencyP50 => ("median latency", Unit::Nanoseconds),
         Metric::LatencyP99 => ("99th percentile of latency", Unit::Nanoseconds),
         Metric::MessagesPerCpuSecond => ("messages per second of server CPU", Unit::Number),
