@@ -7,6 +7,7 @@
 //! | `plan` | which servers take part where, and how long it will take |
 //! | `run` | the two ways of taking turns: slices, and randomised complete blocks |
 //! | `turn` | a running server with its clients, and one turn of it |
+//! | `served` | how many clients a server serves at the same time |
 //! | `measured`, `judge` | what was measured, and what may be said of it |
 //! | [`result`] | the data model of the report |
 //! | `table`, `output` | the terminal; JSON and CSV |
@@ -23,6 +24,7 @@ mod plan;
 pub mod result;
 mod run;
 mod scenario;
+mod served;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -50,7 +50,7 @@ pub(super) fn list(args: &Args) {
         for x in spec.points(Effort::of(args).few_points) {
             for (name, traits) in &servers {
                 let id = spec.id(name, *x);
-                let can = entrant::excuse(traits, spec.load(*x).served_at_once()).is_none();
+                let can = entrant::excuse(traits, spec.served_at_once(*x)).is_none();
                 if can && args.filter.as_ref().is_none_or(|filter| filter.is_match(&id)) {
                     println!("{id}: benchmark");
                 }
@@ -99,14 +99,16 @@ fn plan_point(
         if layout.is_none() {
             return Some(NO_PROCESSOR.to_owned());
         }
-        entrant.excuse(load.served_at_once())
+        entrant.excuse(spec.served_at_once(x))
     };
     let skipped: Vec<Option<String>> = runner.entrants.iter().enumerate().map(skip).collect();
     let taking_part = skipped.iter().filter(|reason| reason.is_none()).count();
     let turns = turns(spec, x, &load, taking_part);
     let effort = &runner.effort;
     let each_ms = match turns {
-        Turns::Blocks | Turns::Silence => effort.blocks as u64 * runner.block_ms(&load),
+        Turns::Blocks | Turns::Silence | Turns::Served => {
+            effort.blocks as u64 * runner.block_ms(&load)
+        }
         _ => {
             let slicing = Slicing::of(&load, turns);
             let rounds = slicing.rounds(effort.rounds) as u64;
@@ -193,7 +195,7 @@ impl PlannedScenario {
         let sliced = self
             .points
             .iter()
-            .rfind(|point| !matches!(point.turns, Turns::Blocks | Turns::Silence));
+            .rfind(|point| !matches!(point.turns, Turns::Blocks | Turns::Silence | Turns::Served));
         let blocks = format!(
             "{} randomised complete blocks, a fresh process for each run of {} ms",
             effort.blocks,
@@ -247,7 +249,9 @@ impl PlannedPoint {
         let (turns, layout) = (self.turns, &self.layout);
         let sitting = Sitting { metric: spec.metric, turns, layout, pass };
         match turns {
-            Turns::Blocks | Turns::Silence => runner.blocks(sitting, &mut self.measured),
+            Turns::Blocks | Turns::Silence | Turns::Served => {
+                runner.blocks(sitting, &mut self.measured)
+            }
             _ => runner.slices(sitting, &mut self.measured),
         }
     }

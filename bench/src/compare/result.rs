@@ -209,6 +209,8 @@ pub enum Metric {
     MessagesPerCpuSecond,
     /// CPU time the server used per second, in nanoseconds; less is better.
     CpuPerSecond,
+    /// Clients that had an answer while all of them stayed connected; more is better.
+    ClientsServed,
 }
 
 /// One value on a scenario's axis.
@@ -432,6 +434,7 @@ impl Metric {
             Metric::LatencyP99 => "latency p99 (ns)",
             Metric::MessagesPerCpuSecond => "messages per server CPU second",
             Metric::CpuPerSecond => "server CPU per second (ns)",
+            Metric::ClientsServed => "clients served at the same time",
         }
     }
 }

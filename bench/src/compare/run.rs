@@ -19,6 +19,7 @@ use super::args::{Effort, Layout};
 use super::measured::Measured;
 use super::result::{LoadInfo, Metric};
 use super::scenario::Turns;
+use super::served::clients_served;
 use super::turn::{CostRun, Running, Turn};
 
 /// How long a slice is, and the part at its start that does not count: a fifth where stopping and
@@ -239,6 +240,11 @@ impl Runner<'_> {
         measured: &mut Measured,
     ) -> io::Result<Option<Turn>> {
         let (load, control) = (&measured.load, &self.control);
+        if sitting.turns == Turns::Served {
+            let server = entrant.start(Duration::ZERO, &sitting.layout.server)?;
+            let served = clients_served(server.addr(), load.connections)?;
+            return Ok(Some(Turn::of(served as f64)));
+        }
         let mut running = Running::start(entrant, load, sitting.layout, control, self.seed)?;
         measured.bytes_per_connection.push(running.bytes_per_connection.clone());
         if sitting.turns == Turns::Silence {

@@ -37,6 +37,8 @@ pub(super) enum Turns {
     ShareOfSlowest,
     /// Connections that say nothing, in blocks.
     Silence,
+    /// Clients who send one message each and stay, in blocks.
+    Served,
 }
 
 /// A server with more connections than this takes its turns in blocks: opening them, and waking as
@@ -180,6 +182,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fitted: false,
     },
     Scenario {
+        name: "served",
+        question: "How many of 64 clients are served at the same time?",
+        axis: ("clients", "connections", false),
+        metric: Metric::ClientsServed,
+        turns: Turns::Served,
+        points: &[64.0],
+        few_points: &[64.0],
+        load: |x| LoadInfo { connections: x as usize, ..SMALL },
+        layout: anywhere,
+        fitted: false,
+    },
+    Scenario {
         name: "quiet",
         question: "What does a server cost while nobody says anything?",
         axis: ("idle connections", "connections", true),
@@ -223,11 +237,22 @@ impl Scenario {
         }
     }
 
+    /// Connections that the server must serve at the same time for the load to proceed.
+    pub(super) fn served_at_once(&self, x: f64) -> usize {
+        match (self.turns, self.load(x)) {
+            // Without places for all, these merely wait in the backlog.
+            (Turns::Served, _) => 1,
+            (_, load) if load.churn => 1,
+            (_, load) => load.total_connections(),
+        }
+    }
+
     /// The point in words.
     pub(super) fn label(&self, x: f64) -> String {
         match (self.name, self.turns) {
             (_, Turns::ShareOfCapacity | Turns::ShareOfSlowest) => format!("{:.0} %", x * 100.0),
             ("idle_herd" | "quiet", _) => format!("{x} idle"),
+            ("served", _) => format!("{x} clients"),
             ("slow_readers", _) => format!("{x} slow"),
             ("ping_pong", _) if x == 1.0 => "1 processor".to_owned(),
             ("ping_pong", _) => format!("{x} processors"),
@@ -246,12 +271,6 @@ impl Scenario {
 }
 
 impl LoadInfo {
-    /// Connections that the server must serve at the same time for the load to proceed.
-    pub(super) fn served_at_once(&self) -> usize {
-        // Without places for all, churning clients and silent ones merely wait in the backlog.
-        if self.churn { 1 } else { self.connections + self.idle + self.slow_readers }
-    }
-
     /// All connections that exist at the same time.
     pub(super) fn total_connections(&self) -> usize {
         self.connections + self.idle + self.slow_readers

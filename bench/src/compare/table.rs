@@ -26,6 +26,9 @@ const HEADER: &[&str] = &[
     "cores S+C",
 ];
 
+/// What stands where something could not be measured. A column of nothing else is left out.
+const UNAVAILABLE: &str = "unavailable";
+
 /// One scenario: the question, how it was measured, and a table for each point.
 pub(super) fn scenario(scenario: &Scenario) -> String {
     let Scenario { name, question, method, reference, .. } = scenario;
@@ -76,10 +79,18 @@ fn noise_floor(point: &Point) -> String {
 
 fn table(point: &Point, metric: Metric) -> Table {
     let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(HEADER.to_vec());
+    table.load_style(ASCII_MARKDOWN);
     let left_out = Outcome::Skipped(NOT_ASKED_FOR.to_owned());
-    for case in point.cases.iter().filter(|case| case.outcome != left_out) {
-        table.add_row(row(case, metric));
+    let cases = point.cases.iter().filter(|case| case.outcome != left_out);
+    let rows: Vec<Vec<String>> = cases.map(|case| row(case, metric)).collect();
+    let known = |column: usize| {
+        let mut fields = rows.iter().filter_map(|row| row.get(column));
+        fields.any(|field| field != UNAVAILABLE && field != "-")
+    };
+    let known: Vec<usize> = (0..HEADER.len()).filter(|column| known(*column)).collect();
+    table.set_header(known.iter().map(|column| HEADER[*column]));
+    for row in &rows {
+        table.add_row(known.iter().filter_map(|column| row.get(*column)));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -119,7 +130,7 @@ fn row(case: &Case, metric: Metric) -> Vec<String> {
     }
     let Some(cost) = &case.cost else { return row };
     let known = |reading: &Reading<f64>, show: &dyn Fn(f64) -> String| {
-        reading.value().map_or("unavailable".to_owned(), |value| show(*value))
+        reading.value().map_or(UNAVAILABLE.to_owned(), |value| show(*value))
     };
     row.push(known(&cost.server_cpu_ns_per_message, &|ns| duration(ns as u64)));
     let per_cpu = case.comparisons.iter().find(|c| c.metric == Metric::MessagesPerCpuSecond);
@@ -128,7 +139,7 @@ fn row(case: &Case, metric: Metric) -> Vec<String> {
         format!("{:.3}{}", c.ratio.median, if told_apart { " *" } else { "" })
     }));
     row.push(known(&cost.voluntary_switches_per_message, &|count| format!("{count:.2}")));
-    row.push(cost.syscalls_total().map_or("unavailable".to_owned(), |count| format!("{count:.2}")));
+    row.push(cost.syscalls_total().map_or(UNAVAILABLE.to_owned(), |count| format!("{count:.2}")));
     row.push(known(&cost.bytes_per_connection, &|bytes| format!("{bytes:.0}")));
     let client = known(&cost.client_cores, &|cores| format!("{cores:.2}"));
     row.push(format!("{}+{client}", known(&cost.server_cores, &|cores| format!("{cores:.2}"))));
@@ -143,6 +154,7 @@ fn spread(value: &Estimate) -> f64 {
 pub(super) fn amount(metric: Metric, value: f64) -> String {
     match metric {
         Metric::LatencyP50 | Metric::LatencyP99 => duration(value as u64),
+        Metric::ClientsServed => format!("{value:.0}"),
         Metric::CpuPerSecond => format!("{:.3} % of a core", value / 1e7),
         Metric::BytesPerSecond if value >= 1e9 => format!("{:.2} GB/s", value / 1e9),
         Metric::BytesPerSecond => format!("{:.1} MB/s", value / 1e6),

@@ -60,6 +60,20 @@ pub(super) struct Running {
     pub(super) latency: Option<Latency>,
 }
 
+impl Turn {
+    /// Nothing but the scenario's metric, of a turn without a load.
+    pub(super) fn of(value: f64) -> Turn {
+        Turn {
+            value,
+            messages_per_s: 0.0,
+            per_cpu_s: None,
+            server_cores: None,
+            client_busy: 0.0,
+            client_ns_per_message: None,
+        }
+    }
+}
+
 impl Running {
     /// Starts the server and connects its clients.
     pub(super) fn start(
@@ -150,6 +164,7 @@ impl Running {
                 Metric::MessagesPerCpuSecond => {
                     all_messages as f64 / cpu.unwrap_or_default().as_secs_f64()
                 }
+                Metric::ClientsServed => return Err(io::Error::other("no load counts clients")),
                 Metric::CpuPerSecond => {
                     cpu.unwrap_or_default().as_secs_f64() * 1e9 / elapsed.as_secs_f64()
                 }
@@ -190,14 +205,7 @@ impl Running {
         let cpu = self.clock.now()?.saturating_sub(cpu_before);
         let cores = cpu.as_secs_f64() / started.elapsed().as_secs_f64();
         let usage = Usage::now().since(&before);
-        let turn = Turn {
-            value: cores * 1e9,
-            messages_per_s: 0.0,
-            per_cpu_s: None,
-            server_cores: Some(cores),
-            client_busy: 0.0,
-            client_ns_per_message: None,
-        };
+        let turn = Turn { server_cores: Some(cores), ..Turn::of(cores * 1e9) };
         Ok((turn, CostRun { cost: meter.stop(), usage, messages: 0 }))
     }
 

@@ -15,6 +15,7 @@ pub(super) fn metric(metric: Metric) -> (&'static str, Unit) {
         Metric::LatencyP50 => ("median latency", Unit::Nanoseconds),
         Metric::LatencyP99 => ("99th percentile of latency", Unit::Nanoseconds),
         Metric::MessagesPerCpuSecond => ("messages per second of server CPU", Unit::Number),
+        Metric::ClientsServed => ("clients served at the same time", Unit::Count),
         Metric::CpuPerSecond => ("server CPU time per second", Unit::Nanoseconds),
     }
 }
