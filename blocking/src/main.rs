@@ -32,8 +32,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use echo::{Client, Clients, Listener, Options, Scratch, Stop, Tally, Totals};
 use socket2::Socket;
 
@@ -81,10 +80,7 @@ fn main() -> ExitCode {
         (PerClient::Process, None) => process::serve_each(&args.options),
         (PerClient::Process, Some(count)) => process::serve_preforked(&args.options, count.into()),
         (per_client, None) => serve(per_client, &args.options),
-        (_, Some(_)) => {
-            let message = "--prefork needs --per-client process";
-            Args::command().error(ErrorKind::ArgumentConflict, message).exit()
-        }
+        (_, Some(_)) => Err(echo::bad_arguments("--prefork needs --per-client process")),
     })
 }
 

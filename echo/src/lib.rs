@@ -5,7 +5,7 @@
 //!
 //! | item | what it is |
 //! | --- | --- |
-//! | [`Options`] | the command line that all servers have in common |
+//! | [`Options`], [`bad_arguments`] | the command line that all servers have in common |
 //! | [`Address`], [`listen`], [`Listener`] | the listening socket, and when not to accept from it |
 //! | [`Connection`] | the echo service over a stream that may say `WouldBlock` |
 //! | [`echo_until_eof`] | the echo service over a stream that blocks |
@@ -38,7 +38,7 @@ pub use connection::{Connection, Step, Wants};
 pub use datagram::{bind_datagrams, echo_datagram};
 pub use idle::{IDLE_TICKS, IdleClock};
 pub use listener::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener, listen, listen_on_all, set_timeouts};
-pub use options::{DESCRIPTOR_RESERVE, Options, parse_duration};
+pub use options::{DESCRIPTOR_RESERVE, Options, bad_arguments, parse_duration};
 pub use report::{Tally, Totals, finish, report};
 pub use scratch::{SCRATCH_BYTES, Scratch};
 pub use stop::Stop;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use socket2::{Socket, Type};
 
-use crate::{Address, Options};
+use crate::{Address, Options, bad_arguments};
 
 /// How long accepting pauses when the system has run out of descriptors or memory and no connection of
 /// ours ends before. Without a pause a level-triggered loop would spin on the error.
@@ -67,14 +67,14 @@ pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener>
 ///
 /// # Errors
 ///
-/// As for [`listen`]; and a Unix-domain socket cannot be shared so.
+/// As for [`listen`]; and [`bad_arguments`] for a Unix-domain socket, which cannot be shared so.
 pub fn listen_on_all(
     options: &Options,
     max_connections: usize,
     count: usize,
 ) -> io::Result<Vec<Listener>> {
     if matches!(options.addr, Address::Unix(_)) {
-        return Err(io::Error::other("SO_REUSEPORT needs a TCP address, not unix:"));
+        return Err(bad_arguments("SO_REUSEPORT needs an --addr of the form IP:PORT"));
     }
     // SO_REUSEPORT would share the port with a stranger's server, too: first see that there is none.
     drop(bind(options, &options.addr, max_connections, false)?);

@@ -233,7 +233,7 @@ fn inherited_descriptors_past_fd_setsize(stage: &Stage) -> Verdict {
 
 fn max_connections_past_the_ceiling_is_refused(stage: &Stage) -> Verdict {
     let ended = stage.run_to_end(&["--addr", "127.0.0.1:0", "--max-connections", "100000"])?;
-    expect_refusal(&ended, 1)
+    expect_refusal(&ended, 2)
 }
 
 /// Expects exit status `code`, and one clear line on stderr.
