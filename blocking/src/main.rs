@@ -33,7 +33,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use echo::{Client, Clients, Listener, Options, Scratch, Stop, Tally, Totals};
+use echo::{Client, Clients, Listener, Options, Scratch, Shortage, Stop, Tally, Totals};
 use socket2::Socket;
 
 /// Stack of a client's thread in bytes: virtual memory until it is touched, but ten thousand threads
@@ -98,6 +98,7 @@ fn accept_and_serve(
 ) -> io::Result<Totals> {
     let clients = Clients::new(options);
     let drain = clients.drain_when(stop, &listener, options.drain)?;
+    let mut shortage = Shortage::default();
     while !stop.requested() {
         clients.wait_for_place(&mut listener);
         match listener.accept(clients.active()) {
@@ -109,7 +110,7 @@ fn accept_and_serve(
                 }
                 while let Err(error) = spawn(&client, options) {
                     // No thread to be had: the client waits with us for another to leave.
-                    echo::report(format_args!("cannot start a thread: {error}"));
+                    shortage.report(format_args!("cannot start a thread: {error}"));
                     listener.pause();
                     clients.wait_for_pause(&mut listener);
                     if stop.requested() {
