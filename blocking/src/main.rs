@@ -32,9 +32,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
-use echo::{Client, Clients, Listener, Options, Scratch, Stop, Tally, Totals};
+use clap::{Parser, ValueEnum};
+use echo::{Client, Clients, Listener, Options, Scratch, Shortage, Stop, Tally, Totals};
 use socket2::Socket;
 
 /// Stack of a client's thread in bytes: virtual memory until it is touched, but ten thousand threads
@@ -81,10 +80,7 @@ fn main() -> ExitCode {
         (PerClient::Process, None) => process::serve_each(&args.options),
         (PerClient::Process, Some(count)) => process::serve_preforked(&args.options, count.into()),
         (per_client, None) => serve(per_client, &args.options),
-        (_, Some(_)) => {
-            let message = "--prefork needs --per-client process";
-            Args::command().error(ErrorKind::ArgumentConflict, message).exit()
-        }
+        (_, Some(_)) => Err(echo::bad_arguments("--prefork needs --per-client process")),
     })
 }
 
@@ -102,6 +98,7 @@ fn accept_and_serve(
 ) -> io::Result<Totals> {
     let clients = Clients::new(options);
     let drain = clients.drain_when(stop, &listener, options.drain)?;
+    let mut shortage = Shortage::default();
     while !stop.requested() {
         clients.wait_for_place(&mut listener);
         match listener.accept(clients.active()) {
@@ -113,7 +110,7 @@ fn accept_and_serve(
                 }
                 while let Err(error) = spawn(&client, options) {
                     // No thread to be had: the client waits with us for another to leave.
-                    echo::report(format_args!("cannot start a thread: {error}"));
+                    shortage.report(format_args!("cannot start a thread: {error}"));
                     listener.pause();
                     clients.wait_for_pause(&mut listener);
                     if stop.requested() {

@@ -8,13 +8,14 @@
 //! of stream only when the last copy is gone. And every child is reaped, or it stays as a zombie.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo::{Options, Scratch, Stop, Tally, Totals};
+use echo::{Options, Scratch, Shortage, Stop, Tally, Totals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
@@ -200,6 +201,7 @@ struct Children {
     reports: PipeReader,
     report: PipeWriter,
     totals: Totals,
+    shortage: Shortage,
     /// Whether each accepts for itself, so that its share of the connections is of interest.
     preforked: bool,
     /// A child has ended by itself, and was not killed.
@@ -220,14 +222,18 @@ impl Children {
         low_level::pipe::register(SIGCHLD, signalled)?;
         let (reports, report) = io::pipe()?;
         let (alive, totals) = (HashSet::new(), Totals::default());
-        Ok(Children { alive, ended, reports, report, totals, preforked, left: false })
+        let shortage = Shortage::default();
+        Ok(Children { alive, ended, reports, report, totals, shortage, preforked, left: false })
     }
 
     /// Forks. The child is to call [`accept_signals`] once it has handlers of its own.
     #[allow(unsafe_code)]
     fn fork(&mut self) -> io::Result<Forked> {
         let parent = getpid();
-        let Ok(report) = self.report.try_clone() else { return Ok(Forked::Exhausted) };
+        let report = match self.report.try_clone() {
+            Ok(report) => report,
+            Err(error) => return Ok(self.exhausted(error)),
+        };
         hold_signals(SigmaskHow::SIG_BLOCK)?;
         // SAFETY: this process has one thread, so the child may do all that the parent could.
         let forked = unsafe { fork() };
@@ -250,9 +256,14 @@ impl Children {
                 }
                 Ok(Forked::Child(report))
             }
-            Err(Errno::EAGAIN | Errno::ENOMEM) => Ok(Forked::Exhausted),
+            Err(error @ (Errno::EAGAIN | Errno::ENOMEM)) => Ok(self.exhausted(error)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn exhausted(&mut self, error: impl Display) -> Forked {
+        self.shortage.report(format_args!("cannot start a process: {error}"));
+        Forked::Exhausted
     }
 
     /// Sleeps until a child has ended, one of `sources` is readable, or `limit` is over.

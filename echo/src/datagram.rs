@@ -8,7 +8,7 @@ use nix::sys::socket::{MsgFlags, SockaddrStorage, recvfrom, sendto};
 use socket2::{Socket, Type};
 
 use crate::listener::announce;
-use crate::{Address, Options, Scratch, Tally};
+use crate::{Address, Options, Scratch, Tally, bad_arguments};
 
 // The largest datagram that UDP over IPv4 carries is 65 507 bytes: a read into less would cut it.
 const _: () = assert!(crate::SCRATCH_BYTES > 65_507);
@@ -23,10 +23,10 @@ const _: () = assert!(crate::SCRATCH_BYTES > 65_507);
 ///
 /// # Errors
 ///
-/// When the address cannot be bound, or is a Unix-domain one; the message says what to do.
+/// When the address cannot be bound; and [`bad_arguments`] when it is a Unix-domain one.
 pub fn bind_datagrams(options: &Options) -> io::Result<UdpSocket> {
     let Address::Tcp(addr) = options.addr else {
-        return Err(io::Error::other("--udp needs an --addr of the form IP:PORT"));
+        return Err(bad_arguments("--udp needs an --addr of the form IP:PORT"));
     };
     let bind = || {
         // Not SO_REUSEADDR: on UDP it would let two servers take datagrams from each other.

@@ -50,3 +50,40 @@ impl IdleClock {
         self.next.map(|next| next.saturating_duration_since(Instant::now()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn clock(interval: Option<Duration>) -> IdleClock {
+        IdleClock { interval, next: interval.map(|interval| Instant::now() + interval) }
+    }
+
+    #[test]
+    fn without_a_timeout_it_never_ticks() {
+        let mut clock = clock(None);
+        assert!(!clock.ticked());
+        assert_eq!(clock.patience(), None);
+    }
+
+    #[test]
+    fn it_ticks_once_its_interval_has_passed_and_however_late_only_once() {
+        let interval = Duration::from_millis(20);
+        let mut clock = clock(Some(interval));
+        thread::sleep(5 * interval);
+        assert_eq!(clock.patience(), Some(Duration::ZERO));
+        assert!(clock.ticked());
+        // From here on and not from when it should have: else it would catch up with a burst.
+        assert!(clock.next.is_some_and(|next| next > Instant::now() - interval));
+    }
+
+    #[test]
+    fn it_does_not_tick_before_its_interval_has_passed() {
+        let interval = Duration::from_secs(3600);
+        let mut clock = clock(Some(interval));
+        assert!(!clock.ticked());
+        assert!(clock.patience().is_some_and(|patience| patience <= interval));
+    }
+}

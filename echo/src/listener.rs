@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use socket2::{Socket, Type};
 
-use crate::{Address, Options};
+use crate::{Address, Options, bad_arguments};
 
 /// How long accepting pauses when the system has run out of descriptors or memory and no connection of
 /// ours ends before. Without a pause a level-triggered loop would spin on the error.
@@ -67,14 +67,14 @@ pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener>
 ///
 /// # Errors
 ///
-/// As for [`listen`]; and a Unix-domain socket cannot be shared so.
+/// As for [`listen`]; and [`bad_arguments`] for a Unix-domain socket, which cannot be shared so.
 pub fn listen_on_all(
     options: &Options,
     max_connections: usize,
     count: usize,
 ) -> io::Result<Vec<Listener>> {
     if matches!(options.addr, Address::Unix(_)) {
-        return Err(io::Error::other("SO_REUSEPORT needs a TCP address, not unix:"));
+        return Err(bad_arguments("SO_REUSEPORT needs an --addr of the form IP:PORT"));
     }
     // SO_REUSEPORT would share the port with a stranger's server, too: first see that there is none.
     drop(bind(options, &options.addr, max_connections, false)?);
@@ -222,11 +222,9 @@ impl Listener {
             Err(error) => error,
         };
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(errno) if is_shortage(errno) => self.pause(),
-            Some(errno) if concerns_one_peer(errno) => {}
-            _ => return Err(error),
+            Some(errno) if concerns_one_peer(errno) => Ok(None),
+            _ => self.pause_after(error).map(|()| None),
         }
-        Ok(None)
     }
 
     /// Makes `stream` wait, or not, as the listener does.
@@ -250,6 +248,19 @@ impl Listener {
     /// Stops accepting for [`ACCEPT_PAUSE`]: something that a connection needs has run out.
     pub fn pause(&mut self) {
         self.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    /// [Pauses](Listener::pause) after an error that says what has run out.
+    ///
+    /// # Errors
+    ///
+    /// Any other comes back.
+    pub fn pause_after(&mut self, error: io::Error) -> io::Result<()> {
+        if !error.raw_os_error().map(Errno::from_raw).is_some_and(is_shortage) {
+            return Err(error);
+        }
+        self.pause();
+        Ok(())
     }
 
     /// Ends a pause: a connection has ended, and what it held is free again.
@@ -328,9 +339,10 @@ fn without_delay(stream: &Socket) {
     let _ = stream.set_tcp_nodelay(true);
 }
 
-/// Errors of accept(2) that say what the process or the system has run out of.
+/// Errors that say what the process or the system has run out of: of accept(2), and ENOSPC of epoll_ctl(2).
 fn is_shortage(errno: Errno) -> bool {
-    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+    use Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
+    matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM | ENOSPC)
 }
 
 /// Errors of accept(2) that are a queued peer's, or the network's on its behalf, and not the listener's.

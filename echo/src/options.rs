@@ -1,9 +1,11 @@
 //! The command line that all servers have in common.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use clap::Args;
+use clap::error::ErrorKind;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::Address;
@@ -70,10 +72,11 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// When `--max-connections` asks for more than `ceiling`, the most that the model can serve.
+    /// [`bad_arguments`] when `--max-connections` asks for more than `ceiling`, the most that the model
+    /// can serve.
     pub fn max_connections(&self, ceiling: usize) -> io::Result<usize> {
         match self.max_connections {
-            Some(asked) if asked > ceiling => Err(io::Error::other(format!(
+            Some(asked) if asked > ceiling => Err(bad_arguments(format_args!(
                 "--max-connections {asked} is more than this model can serve; the most is {ceiling}"
             ))),
             Some(asked) => Ok(asked),
@@ -84,6 +87,12 @@ impl Options {
             }
         }
     }
+}
+
+/// The error of arguments that clap took, and that do not go together all the same: `message` says what
+/// to do. [`finish`](crate::finish) ends as clap does, with exit status 2.
+pub fn bad_arguments(message: impl fmt::Display) -> io::Error {
+    io::Error::other(clap::Error::raw(ErrorKind::ArgumentConflict, format!("{message}\n")))
 }
 
 /// Longest duration an option may ask for: what is longer is a mistake, or would overflow a clock.

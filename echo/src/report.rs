@@ -129,14 +129,16 @@ pub fn report(line: impl fmt::Display) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// The end of `main`: one line of totals and exit status 0, or one line of error and exit status 1.
+/// The end of `main`: one line of totals and exit status 0, or one line of error and exit status 1; or 2
+/// when it is about [`bad_arguments`](crate::bad_arguments).
 pub fn finish(result: io::Result<Totals>) -> ExitCode {
-    match result {
+    match result.map_err(io::Error::downcast::<clap::Error>) {
         Ok(totals) => {
             report(totals);
             ExitCode::SUCCESS
         }
-        Err(error) => {
+        Err(Ok(bad_arguments)) => bad_arguments.exit(),
+        Err(Err(error)) => {
             report(format_args!("error: {error}"));
             ExitCode::FAILURE
         }

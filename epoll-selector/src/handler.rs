@@ -28,6 +28,17 @@ pub trait Handler<S> {
         Next::Close
     }
 
+    /// The selector could not do what [`Next::Wait`] asks: a descriptor that was not watched before still
+    /// is not. A handler that knows when to try again asks to be woken, and returns `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// What ends [`Reactor::run`](crate::Reactor::run): by default any.
+    fn refused(&mut self, error: io::Error, context: &mut Context<'_, S>) -> io::Result<()> {
+        let _ = context;
+        Err(error)
+    }
+
     /// The reactor is asked to stop: finish what is pending, and close.
     fn stop(&mut self, context: &mut Context<'_, S>) -> Next {
         let _ = context;

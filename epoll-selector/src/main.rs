@@ -104,6 +104,7 @@ fn main() -> ExitCode {
 }
 
 fn serve<S: Selector + Send>(args: &Args) -> io::Result<Totals> {
+    check(args)?;
     let stop = Arc::new(Stop::new()?);
     let selectors: io::Result<Vec<S>> =
         (0..args.loops).map(|_| S::new(args.trigger.into())).collect();
@@ -131,6 +132,19 @@ fn serve<S: Selector + Send>(args: &Args) -> io::Result<Totals> {
         }
         Ok(totals)
     })
+}
+
+/// Refuses options that each mean something, and nothing together.
+fn check(args: &Args) -> io::Result<()> {
+    Err(echo::bad_arguments(match (args.selector, args.accept, args.trigger) {
+        (SelectorName::Mio, _, TriggerName::Level | TriggerName::Oneshot) => {
+            "mio is always edge-triggered; add --selector polling"
+        }
+        (_, Accept::Exclusive, TriggerName::Oneshot) => {
+            "--accept exclusive has no oneshot; add --trigger level or edge"
+        }
+        _ => return Ok(()),
+    }))
 }
 
 /// Where a loop's work comes from.
@@ -175,11 +189,6 @@ fn run_loop<S: Selector>(
 /// A source for each loop.
 fn sources(args: &Args) -> io::Result<Vec<Source>> {
     let options = &args.options;
-    if args.accept == Accept::Exclusive && args.trigger == TriggerName::Oneshot {
-        return Err(io::Error::other(
-            "--accept exclusive has no oneshot; add --trigger level or edge",
-        ));
-    }
     if args.udp {
         let socket = echo::bind_datagrams(options)?;
         socket.set_nonblocking(true)?;

@@ -90,7 +90,8 @@ impl<S: Selector, T> Reactor<S, T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::wait`], and what a handler gave to [`Context::fail`].
+    /// Those of [`Selector::wait`], what a handler gave to [`Context::fail`], and those of
+    /// [`Selector::add`] that no handler knows what to do about ([`Handler::refused`]).
     pub fn run(mut self) -> io::Result<T> {
         let mut events = Vec::new();
         let mut ready = Vec::new();
@@ -156,7 +157,10 @@ impl<S: Selector, T> Reactor<S, T> {
             requests: &mut self.requests,
         };
         match callback(&mut *registration.handler, &mut context) {
-            Next::Wait(interest) => self.register(token, interest)?,
+            Next::Wait(interest) => {
+                let told = self.register(token, interest);
+                told.or_else(|error| self.refuse(token, error))?;
+            }
             Next::Again => self.ready.push(token),
             Next::Close => self.close(token),
         }
@@ -166,15 +170,28 @@ impl<S: Selector, T> Reactor<S, T> {
     /// Tells the selector, unless it knows: under oneshot it has forgotten by now.
     fn register(&mut self, token: Token, interest: Interest) -> io::Result<()> {
         let Some(registration) = self.handlers.get_mut(token.place()) else { return Ok(()) };
-        let fd = registration.handler.fd();
-        let before = std::mem::replace(&mut registration.interest, interest);
+        let (fd, before) = (registration.handler.fd(), registration.interest);
         match (before, interest) {
             (Interest::NONE, Interest::NONE) => Ok(()),
             (Interest::NONE, _) => self.selector.add(fd, token, interest),
             (_, Interest::NONE) => self.selector.remove(fd),
             _ if before == interest && self.selector.trigger() != Trigger::Oneshot => Ok(()),
             _ => self.selector.modify(fd, token, interest),
-        }
+        }?;
+        registration.interest = interest;
+        Ok(())
+    }
+
+    /// Tells a handler that the selector did not take what it wants.
+    fn refuse(&mut self, token: Token, error: io::Error) -> io::Result<()> {
+        let Some(registration) = self.handlers.get_mut(token.place()) else { return Ok(()) };
+        let mut context = Context {
+            shared: &mut self.shared,
+            token,
+            trigger: self.selector.trigger(),
+            requests: &mut self.requests,
+        };
+        registration.handler.refused(error, &mut context)
     }
 
     /// Every handler there is.
@@ -224,5 +241,47 @@ impl<S: Selector, T> Reactor<S, T> {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Stdin, stdin};
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use super::*;
+    use crate::Mio;
+
+    /// Asks to be woken at a time that never comes.
+    struct Sleeper(Stdin);
+
+    impl Handler<()> for Sleeper {
+        fn fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+
+        fn added(&mut self, context: &mut Context<'_, ()>) {
+            context.wake_at(Instant::now() + Duration::from_secs(3600));
+        }
+
+        fn ready(&mut self, _: Event, _: &mut Context<'_, ()>) -> Next {
+            Next::Close
+        }
+    }
+
+    #[test]
+    fn timers_of_handlers_that_have_gone_do_not_pile_up() {
+        let mut reactor = Reactor::new(Mio::new(Trigger::Edge).unwrap(), ());
+        let add_sleeper = |reactor: &mut Reactor<Mio, ()>| {
+            reactor.add(Box::new(Sleeper(stdin())), Interest::NONE).unwrap()
+        };
+        let living = add_sleeper(&mut reactor);
+        for _ in 0..3 * SPARE_TIMERS {
+            let gone = add_sleeper(&mut reactor);
+            reactor.close(gone);
+            reactor.grant_requests().unwrap();
+            assert!(reactor.timers.len() <= 2 + SPARE_TIMERS);
+        }
+        assert!(reactor.timers.iter().any(|Reverse((_, token))| *token == living));
     }
 }

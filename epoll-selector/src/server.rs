@@ -1,6 +1,6 @@
 //! The handlers that make the server: [`Acceptor`], [`Client`], [`Datagrams`] and [`Stopper`].
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -102,6 +102,12 @@ impl Handler<Shared> for Acceptor {
     fn timeout(&mut self, context: &mut Context<'_, Shared>) -> Next {
         self.next_try = None;
         self.accept(context)
+    }
+
+    fn refused(&mut self, error: io::Error, context: &mut Context<'_, Shared>) -> io::Result<()> {
+        self.listener.pause_after(error)?;
+        self.pause(context);
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, Stdin, stdin};
+use std::io::{self, ErrorKind, Stdin, stdin};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,13 +21,15 @@ type Log = Rc<RefCell<Vec<String>>>;
 struct Fake {
     trigger: Trigger,
     list: BTreeMap<Token, Interest>,
+    /// How often it has no room for another descriptor, once one was removed.
+    refusals: usize,
     log: Log,
 }
 
 impl Fake {
     fn new(trigger: Trigger) -> (Fake, Log) {
         let log = Log::default();
-        (Fake { trigger, list: BTreeMap::new(), log: Rc::clone(&log) }, log)
+        (Fake { trigger, list: BTreeMap::new(), refusals: 0, log: Rc::clone(&log) }, log)
     }
 }
 
@@ -41,6 +43,10 @@ impl Selector for Fake {
     }
 
     fn add(&mut self, _: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        if self.refusals > 0 && self.log.borrow().iter().any(|call| call == "remove") {
+            self.refusals -= 1;
+            return Err(ErrorKind::OutOfMemory.into());
+        }
         assert!(self.list.insert(token, interest).is_none(), "added twice");
         self.log.borrow_mut().push("add".to_owned());
         Ok(())
@@ -240,6 +246,50 @@ fn timers_fire_in_order_and_never_early() {
     reactor.add(Box::new(timers), Interest::NONE).unwrap();
     reactor.run().unwrap();
     assert_eq!(fired.borrow().len(), 3);
+}
+
+/// Takes the descriptor away, and asks for it again until the selector takes it.
+struct Insists {
+    refused: usize,
+    log: Log,
+    fd: Stdin,
+}
+
+impl Handler<()> for Insists {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn ready(&mut self, _: Event, context: &mut Context<'_, ()>) -> Next {
+        if self.refused > 0 {
+            return Next::Close;
+        }
+        context.wake_at(Instant::now());
+        Next::Wait(Interest::NONE)
+    }
+
+    fn timeout(&mut self, _: &mut Context<'_, ()>) -> Next {
+        READ
+    }
+
+    fn refused(&mut self, error: io::Error, context: &mut Context<'_, ()>) -> io::Result<()> {
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+        self.log.borrow_mut().push("refused".to_owned());
+        self.refused += 1;
+        context.wake_at(Instant::now());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_handler_that_the_selector_has_no_room_for_may_try_again() {
+    let (mut selector, log) = Fake::new(Trigger::Level);
+    selector.refusals = 2;
+    let mut reactor = Reactor::new(selector, ());
+    let insists = Insists { refused: 0, log: Rc::clone(&log), fd: stdin() };
+    reactor.add(Box::new(insists), Interest::READ).unwrap();
+    reactor.run().unwrap();
+    assert_eq!(log.take(), ["add", "remove", "refused", "refused", "add", "remove"]);
 }
 
 /// Both selectors, with every trigger they have.

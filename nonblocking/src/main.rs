@@ -100,6 +100,10 @@ fn serve(args: &Args) -> io::Result<Totals> {
         progress = false;
 
         clients.retain_mut(|client| {
+            // Neither a stop nor the end of its drain waits for the rest of a turn.
+            if deadline.map_or(stop.requested(), |deadline| deadline <= Instant::now()) {
+                return true;
+            }
             let step = tally.step(client.step(&mut scratch), client.stream());
             progress |= !step.would_block;
             if step.wants == Wants::Close {

@@ -121,6 +121,10 @@ fn serve(args: &Args) -> io::Result<Totals> {
             if answers.next() != Some(true) {
                 return true;
             }
+            // Neither a stop nor the end of its drain waits for the rest of a turn.
+            if deadline.map_or(stop.requested(), |deadline| deadline <= Instant::now()) {
+                return true;
+            }
             let step = tally.step(client.step(&mut scratch), client.stream());
             if step.wants == Wants::Close {
                 listener.resume();

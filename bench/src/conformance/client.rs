@@ -347,6 +347,11 @@ impl Client {
         Ok(())
     }
 
+    /// Whether something has come that was not read yet: bytes, or the end of the connection.
+    pub fn has_news(&self) -> bool {
+        self.wait(PollFlags::POLLIN, Instant::now())
+    }
+
     /// Whether bytes come within `duration`. The end of the connection is no answer.
     pub fn is_answered_within(&mut self, duration: Duration) -> bool {
         let deadline = Instant::now() + duration;

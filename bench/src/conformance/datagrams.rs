@@ -5,11 +5,14 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::case::{Case, Need, Verdict, fails};
+use super::limits::expect_refusal;
 use super::pattern::Pattern;
 use super::stage::{SILENCE, Server, Stage};
 use super::subject::Address;
@@ -86,6 +89,22 @@ pub(super) const CASES: &[Case] = &[
         hint: "everything but the first line belongs on stderr",
         needs: &[Need::Process, Need::Contract],
         run: stdout_has_one_line,
+    },
+    Case {
+        name: "sigterm_under_a_flood_ends_within_drain",
+        says: "SIGTERM: what is pending is given at most --drain, then exit 0",
+        mistake: "the server goes on until nothing is left, and there is always more",
+        hint: "bound the end by time, or by a number of datagrams: nobody can be told to stop sending",
+        needs: &[Need::Process, Need::Contract],
+        run: sigterm_under_a_flood,
+    },
+    Case {
+        name: "a_unix_address_is_refused_over_udp",
+        says: "bad arguments: a message on stderr, exit 2; never a panic",
+        mistake: "the server fails when it binds, as if the address were taken, or ignores it",
+        hint: "a Unix-domain address names no UDP socket: say so before you bind",
+        needs: &[Need::Contract],
+        run: |stage| expect_refusal(&stage.run_to_end(&["--addr", "unix:/nowhere"])?, 2),
     },
 ];
 
@@ -248,6 +267,25 @@ fn sigterm(stage: &Stage) -> Verdict {
     server.thaw()?;
     sender.expect(sent)?;
     server.expect_exit_0().map(drop)
+}
+
+/// With some work for each datagram the server is slower than the sender: there is always another.
+fn sigterm_under_a_flood(stage: &Stage) -> Verdict {
+    let server = stage.start_with(&["--drain", "200ms", "--work", "1ms"])?;
+    let mut sender = Sender::new(stage, &server, 0)?;
+    sender.exchange(100)?;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = sender.send(100); // Refused, once the server has ended.
+            }
+        });
+        thread::sleep(SILENCE); // By now its buffer is full.
+        let ended = server.signal(Signal::SIGTERM).and_then(|()| server.expect_exit_0());
+        stop.store(true, Ordering::Relaxed);
+        ended.map(drop)
+    })
 }
 
 fn stdout_has_one_line(stage: &Stage) -> Verdict {

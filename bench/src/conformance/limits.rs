@@ -1,8 +1,9 @@
 //! More clients than there is room for: they wait, and nothing breaks.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::case::{Case, Need, Verdict, fails};
+use super::case::{Case, Need, Trouble, Verdict, fails};
 use super::client::Client;
 use super::stage::{Launch, SILENCE, Server, Stage, shown};
 use crate::catalogue::Concurrency;
@@ -64,6 +65,18 @@ pub(super) const CASES: &[Case] = &[
                edge-triggered listener says nothing twice",
         needs: &[Need::Process, Need::Descriptors(MANY_CLIENTS as u64)],
         run: out_of_descriptors_it_lives_and_recovers,
+    },
+    Case {
+        name: "out_of_descriptors_each_that_leaves_lets_one_in",
+        says: "EMFILE from accept: no exit; accepting resumes when a connection closes",
+        mistake: "the server accepts again only when all have left, or when somebody else comes",
+        hint: "after a close accept until there is nobody, or no descriptor, again",
+        needs: &[
+            Need::Process,
+            Need::Clients(MANY_CLIENTS),
+            Need::Descriptors(MANY_CLIENTS as u64),
+        ],
+        run: out_of_descriptors_each_that_leaves_lets_one_in,
     },
     Case {
         name: "no_spin_when_out_of_descriptors",
@@ -186,6 +199,41 @@ fn out_of_descriptors_it_lives_and_recovers(stage: &Stage) -> Verdict {
     server.expect_service()
 }
 
+/// Who is served and who waits is the kernel's affair, and that of several listeners: it shows in who
+/// has an answer.
+fn out_of_descriptors_each_that_leaves_lets_one_in(stage: &Stage) -> Verdict {
+    let server = start_with_few_descriptors(stage)?;
+    let mut crowd = exhaust(&server)?;
+    crowd.retain(|client| client.is_connected_within(Duration::ZERO));
+    crowd.iter_mut().try_for_each(|client| client.send(100))?;
+    server.wait_until_settled()?;
+    thread::sleep(WATCHED);
+    let (mut served, mut waiting): (Vec<_>, Vec<_>) = crowd.into_iter().partition(Client::has_news);
+    if waiting.is_empty() {
+        return Err(Trouble::NotApplicable("it has descriptors for all of them".to_owned()));
+    }
+    served.iter_mut().try_for_each(Client::receive_all)?;
+    for _ in 0..waiting.len().min(3) {
+        drop(served.pop());
+        let deadline = Instant::now() + stage.subject().patience;
+        while !waiting.iter().any(Client::has_news) {
+            if Instant::now() > deadline {
+                return fails("one that waits is served for one that leaves", "nobody is");
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        thread::sleep(2 * SILENCE); // Time for a second, who should not be.
+        let (mut next, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(Client::has_news);
+        if next.len() != 1 {
+            return fails("one is served for one that leaves", format_args!("{}", next.len()));
+        }
+        next.iter_mut().try_for_each(Client::receive_all)?;
+        served.append(&mut next);
+        waiting = others;
+    }
+    served.iter_mut().try_for_each(|client| client.exchange(100))
+}
+
 fn no_spin_when_out_of_descriptors(stage: &Stage) -> Verdict {
     let server = start_with_few_descriptors(stage)?;
     let mut first = server.served()?;
@@ -233,7 +281,7 @@ fn inherited_descriptors_past_fd_setsize(stage: &Stage) -> Verdict {
 
 fn max_connections_past_the_ceiling_is_refused(stage: &Stage) -> Verdict {
     let ended = stage.run_to_end(&["--addr", "127.0.0.1:0", "--max-connections", "100000"])?;
-    expect_refusal(&ended, 1)
+    expect_refusal(&ended, 2)
 }
 
 /// Expects exit status `code`, and one clear line on stderr.
