@@ -29,10 +29,11 @@ mod tests;
 mod turn;
 
 use std::env;
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -42,7 +43,8 @@ use signal_hook::flag;
 use crate::catalogue::Concurrency;
 use crate::cost::Usage;
 use crate::entrant::{self, Entrant};
-use crate::load::Control;
+use crate::files::{check_directory, make_directory};
+use crate::load::{Control, Plan, probe};
 use crate::report;
 
 use args::{Args, Effort};
@@ -56,16 +58,23 @@ use run::{Runner, progress_bar};
 ///
 /// # Errors
 ///
-/// When the servers do not build, no server or scenario matches, or a report cannot be written or
-/// read.
+/// When the servers do not build, one given on the command line is no echo server, no server or
+/// scenario matches, or a report cannot be written or read.
 pub fn run(args: &Args) -> io::Result<bool> {
     if args.list {
         plan::list(args);
         return Ok(true);
     }
     let baseline = args.baseline.as_deref().map(output::read).transpose()?;
+    let dir = args.output.clone().unwrap_or_else(default_output);
+    if !args.test {
+        check_directory(&dir)?;
+    }
     entrant::raise_descriptor_limit()?;
     let entrants = entrants(args)?;
+    if !args.test {
+        make_directory(&dir)?;
+    }
     let control = Arc::new(Control::default());
     for signal in [SIGINT, SIGTERM] {
         // The first one ends the run with what it has; the second one ends us, and the kernel the
@@ -76,15 +85,16 @@ pub fn run(args: &Args) -> io::Result<bool> {
     let results = compare(args, &entrants, control)?;
     if args.test {
         let failures = failures(&results);
-        failures.iter().for_each(|failure| eprintln!("! {failure}"));
-        println!("compare: {} scenarios ran, {} failures", results.scenarios.len(), failures.len());
+        failures.iter().for_each(|failure| drop(writeln!(io::stderr(), "! {failure}")));
+        let (ran, failed) = (results.scenarios.len(), failures.len());
+        say(format_args!("compare: {ran} scenarios ran, {failed} failures"));
         return Ok(failures.is_empty());
     }
-    let dir = args.output.clone().unwrap_or_else(default_output);
     output::write(&results, &dir)?;
     report::write(&results, &dir)?;
     let page = dir.join("report.html");
-    println!("\nlook at {}; beside it: report.json, report.csv, charts as SVG", page.display());
+    let page = page.display();
+    say(format_args!("\nlook at {page}; beside it: report.json, report.csv, charts as SVG"));
     Ok(baseline.is_none_or(|then| report_regressions(&results, &then)))
 }
 
@@ -94,7 +104,10 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
     if args.yardsticks {
         entrants.extend(entrant::yardsticks()?);
     }
-    entrants.extend(args.server.iter().cloned());
+    for given in &args.server {
+        look_at(given)?;
+        entrants.push(given.clone());
+    }
     let reference = entrants.iter().find(|entrant| entrant.name == args.reference);
     let Some(reference) = reference else {
         let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name.as_str()).collect();
@@ -106,6 +119,21 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
     let control = Entrant { name, origin: Origin::Control, ..reference.clone() };
     entrants.push(control);
     Ok(entrants)
+}
+
+/// Whether a server of which nothing is known listens and echoes: else every scenario would wait for it
+/// in vain, again and again.
+fn look_at(given: &Entrant) -> io::Result<()> {
+    let looked = given.start(Duration::ZERO, &[]).and_then(|server| {
+        let seen = probe(&Plan::new(server.addr()));
+        server.stop(Duration::ZERO).and(seen)
+    });
+    looked.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", given.name)))
+}
+
+/// A line on stdout. That nobody reads it any more, as behind `head`, is no reason to lose the report.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Result<Results> {
@@ -129,12 +157,14 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     }
     let planned_ms = plan.iter().map(PlannedScenario::planned_ms).sum();
     runner.bar = progress_bar(planned_ms);
-    println!("seed {seed}, {}, about {} s", environment.layout, planned_ms / 1000);
+    let (layout, seconds) = (&environment.layout, planned_ms / 1000);
+    say(format_args!("seed {seed}, {layout}, about {seconds} s"));
     let mut scenarios: Vec<Scenario> = Vec::new();
     for planned in &plan {
         let scenario = planned.run(&mut runner, positions);
         if !args.test && !scenario.points.is_empty() {
-            runner.bar.suspend(|| println!("{}", table::scenario(&scenario)));
+            let table = table::scenario(&scenario);
+            runner.bar.suspend(|| say(format_args!("{table}")));
         }
         scenarios.push(scenario);
         if runner.interrupted() {
@@ -193,9 +223,10 @@ fn failures(results: &Results) -> Vec<String> {
 /// Prints what became worse since `then`; true when nothing did.
 fn report_regressions(now: &Results, then: &Results) -> bool {
     let (regressions, compared) = baseline::regressions(now, then);
-    println!("\nagainst the baseline: {compared} cases compared, {} worse", regressions.len());
+    let worse = regressions.len();
+    say(format_args!("\nagainst the baseline: {compared} cases compared, {worse} worse"));
     for regression in &regressions {
-        println!("! {regression}");
+        say(format_args!("! {regression}"));
     }
     regressions.is_empty()
 }
