@@ -88,11 +88,11 @@ mod tests {
 
     use super::*;
 
-    /// A guard of a group of two that would run for long, and of a file. The pipe to the group is
+    /// A guard of a group of two that would run for 20 s, and of a file. The pipe to the group is
     /// closed once nobody is in it any more.
     fn guarded(name: &str) -> (Guard, Child, std::path::PathBuf) {
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 1000 & wait"]).stdout(Stdio::piped()).process_group(0);
+        command.args(["-c", "sleep 20 & wait"]).stdout(Stdio::piped()).process_group(0);
         let leader = command.spawn().unwrap();
         let file = std::env::temp_dir().join(format!("guard test {} {name}", std::process::id()));
         fs::write(&file, "").unwrap();
