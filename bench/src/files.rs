@@ -130,7 +130,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{FileTypeExt, symlink};
 
     use super::*;
 
@@ -161,6 +161,7 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut both_ends = fs::File::options().read(true).write(true).open(&pipe).unwrap();
         write_whole(&pipe, b"through").unwrap();
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo()); // Else nothing ever comes.
         let mut read = [0; 7];
         both_ends.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"through");
