@@ -26,7 +26,9 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 /// Whether a process runs; one that has ended and was not waited for does not.
 fn runs(pid: &str) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| !words.is_empty())
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 #[test]

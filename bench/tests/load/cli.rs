@@ -247,7 +247,7 @@ fn a_reader_that_leaves_costs_no_file() {
 fn an_interrupt_while_it_connects_ends_it() {
     let server = Server::echo();
     let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args([&server.addr.to_string(), "-c", "1000", "--connect-rate", "1"])
+        .args([&server.addr.to_string(), "-c", "60", "--connect-rate", "1"])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
