@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::Pid;
 use serde::Deserialize;
+
+use crate::guard::Guard;
 
 /// Executables by the name of their binary or example target.
 pub type Binaries = BTreeMap<String, PathBuf>;
@@ -49,9 +54,8 @@ fn cargo_build<'a>(targets: impl Iterator<Item = &'a str>) -> io::Result<Binarie
     // Paths come from cargo's own messages: a target directory may have been chosen in many ways.
     command.args(["build", "--release", "--message-format=json-render-diagnostics"]);
     command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
-    let mut child = command.args(targets).stdout(Stdio::piped()).spawn().map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot run {}: {error}", cargo.display()))
-    })?;
+    command.args(targets).stdout(Stdio::piped());
+    let (mut child, _guard) = spawn_guarded(&mut command)?;
     let mut built = Binaries::new();
     if let Some(messages) = child.stdout.take() {
         for line in BufReader::new(messages).lines() {
@@ -63,4 +67,29 @@ fn cargo_build<'a>(targets: impl Iterator<Item = &'a str>) -> io::Result<Binarie
     }
     let status = child.wait()?;
     if status.success() { Ok(built) } else { Err(io::Error::other("the servers do not build")) }
+}
+
+/// Cargo and all its compilers end with us.
+fn spawn_guarded(command: &mut Command) -> io::Result<(Child, Guard)> {
+    // Its own group is not the terminal's foreground one, and after `stty tostop` what it has to say
+    // would stop it (termios(3)).
+    let ignore_ttou = || {
+        // SAFETY: signal(2) is async-signal-safe, and SIG_IGN runs no code of ours.
+        unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }?;
+        Ok(())
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.process_group(0).pre_exec(ignore_ttou) };
+    let mut child = command.spawn().map_err(|error| {
+        let program = command.get_program().display();
+        io::Error::new(error.kind(), format!("cannot run {program}: {error}"))
+    })?;
+    match Guard::of_group(Pid::from_raw(child.id().cast_signed())) {
+        Ok(guard) => Ok((child, guard)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A server that takes part in a benchmark: what it is called, how it is started, what it can
 //! serve.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::Command;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     for server in chosen {
         let command = command(&binaries, server.package, server.args)?;
         if let Some(why) = server.unavailable(&mut Command::new(&command[0])) {
-            eprintln!("{} is left out: {why}", server.name);
+            let _ = writeln!(io::stderr(), "{} is left out: {why}", server.name);
             continue;
         }
         let (name, origin) = (server.name.to_owned(), Origin::Workspace);

@@ -9,6 +9,8 @@
 //! | [`compare`] | every server through every scenario, and what was found |
 //! | [`cost`] | what a server process cost: CPU, context switches, memory, system calls |
 //! | [`entrant`] | a server that takes part in a benchmark |
+//! | [`files`] | files that are written whole or not at all |
+//! | `guard` | what must not outlive this process, however it ends |
 //! | [`load`] | the load engine behind `loadgen` and the benches |
 //! | [`report`] | what was found, as a page with charts |
 //! | [`statistics`] | medians, intervals and verdicts over blocks |
@@ -23,6 +25,8 @@ pub mod compare;
 pub mod conformance;
 pub mod cost;
 pub mod entrant;
+pub mod files;
+mod guard;
 pub mod load;
 pub mod process;
 pub mod report;

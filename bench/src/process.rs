@@ -16,6 +16,8 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use crate::guard::Guard;
+
 /// How long a server may take from its start until it listens.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -35,6 +37,8 @@ pub struct Process {
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
     ended: Option<ExitStatus>,
+    /// Until its group has been killed.
+    guard: Option<Guard>,
 }
 
 /// How a server ended, and everything it said.
@@ -53,8 +57,9 @@ pub struct Ended {
 impl Process {
     /// Starts `command` and waits until it prints `listening on ADDR`.
     ///
-    /// The child leads a process group of its own, so that a Ctrl-C meant for us does not reach it, and
-    /// the kernel kills it should the starting thread end first (PR_SET_PDEATHSIG, prctl(2)).
+    /// The child leads a process group of its own, so that a Ctrl-C meant for us does not reach it. The
+    /// kernel kills it should the starting thread end first (PR_SET_PDEATHSIG, prctl(2)); its group, and
+    /// the file of its Unix-domain socket, go too, should this process end without stopping it.
     ///
     /// # Errors
     ///
@@ -72,7 +77,7 @@ impl Process {
         }
         let announced = line.strip_prefix("listening on ").map(str::trim);
         match announced.map(|addr| (addr.strip_prefix("unix:"), addr.parse())) {
-            Some((Some(path), _)) => process.unix_path = Some(path.into()),
+            Some((Some(path), _)) => process.listens_at(Path::new(path))?,
             Some((None, Ok(addr))) => process.addr = addr,
             _ => {
                 let complaint = format!("{program} printed {line:?}, not \"listening on ADDR\"");
@@ -159,6 +164,7 @@ impl Process {
             let program = command.get_program().display();
             io::Error::new(error.kind(), format!("cannot start {program}: {error}"))
         })?;
+        let guard = Guard::of_group(Pid::from_raw(child.id().cast_signed()));
         let stderr = child.stderr.take().map(|pipe| thread::spawn(|| read_bounded(pipe)));
         let (announce, first_line) = mpsc::sync_channel(1);
         let stdout = child.stdout.take().map(|pipe| {
@@ -171,8 +177,15 @@ impl Process {
             })
         });
         let addr = SocketAddr::from(([0, 0, 0, 0], 0));
-        let process = Process { child, addr, unix_path: None, stdout, stderr, ended: None };
+        let mut process =
+            Process { child, addr, unix_path: None, stdout, stderr, ended: None, guard: None };
+        process.guard = Some(guard?); // From here on, dropping the process kills it.
         Ok((process, first_line))
+    }
+
+    fn listens_at(&mut self, path: &Path) -> io::Result<()> {
+        self.unix_path = Some(path.to_owned());
+        self.guard.as_mut().map_or(Ok(()), |guard| guard.remove(path))
     }
 
     /// What to say of a server that ended before it listened.
@@ -262,6 +275,7 @@ impl Process {
         };
         // The group outlives its leader as long as anyone is in it.
         let left_children = killpg(self.pid(), Signal::SIGKILL).is_ok();
+        self.guard = None; // The group's id may be another's from now on.
         let stdout = text_of(self.stdout.take());
         Ok(Ended { status, stdout, stderr: text_of(self.stderr.take()), left_children })
     }

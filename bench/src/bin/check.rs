@@ -129,7 +129,7 @@ fn main() -> ExitCode {
             None => check(&args, &subjects),
         }),
         Err(complaint) => {
-            eprintln!("error: {complaint}");
+            complain(&complaint);
             ExitCode::from(2)
         }
     }
@@ -236,7 +236,7 @@ fn list(args: &Args) -> io::Result<bool> {
 fn check(args: &Args, subjects: &[Subject]) -> io::Result<bool> {
     let cases = chosen(args);
     if cases.is_empty() {
-        eprintln!("error: no case has that in its name; see --list");
+        complain(&"no case has that in its name; see --list");
         return Ok(false);
     }
     let out = Printer::new(args.json);
@@ -246,7 +246,7 @@ fn check(args: &Args, subjects: &[Subject]) -> io::Result<bool> {
         out.title(subject)?;
         // Of a server that does not even start one line is enough.
         if let Err(complaint) = subject.probe() {
-            eprintln!("error: {complaint}");
+            complain(&complaint);
             passed = false;
             continue;
         }
@@ -270,7 +270,7 @@ fn soak(args: &Args, subjects: &[Subject], duration: Duration) -> io::Result<boo
             writeln!(io::stdout(), "soaking {} (seed {})", subject.name, subject.seed)?;
         }
         if let Err(complaint) = subject.probe() {
-            eprintln!("error: {complaint}");
+            complain(&complaint);
             passed = false;
             continue;
         }
@@ -361,6 +361,11 @@ impl Printer {
     }
 }
 
+/// A line on stderr, if anybody reads that.
+fn complain(complaint: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "error: {complaint}");
+}
+
 /// 0 when nothing failed. A reader that has left, as `head` does, is no failure of ours to report.
 fn exit_code(result: io::Result<bool>) -> ExitCode {
     match result {
@@ -368,7 +373,7 @@ fn exit_code(result: io::Result<bool>) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }

@@ -31,10 +31,11 @@ mod tests;
 mod turn;
 
 use std::env;
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
@@ -46,7 +47,8 @@ use signal_hook::flag;
 use crate::catalogue::Concurrency;
 use crate::cost::Usage;
 use crate::entrant::{self, Entrant};
-use crate::load::Control;
+use crate::files::{check_directory, make_directory};
+use crate::load::{Control, Plan, probe};
 use crate::report;
 
 use args::{Args, Effort};
@@ -60,16 +62,23 @@ use run::{Runner, progress_bar};
 ///
 /// # Errors
 ///
-/// When the servers do not build, no server or scenario matches, or a report cannot be written or
-/// read.
+/// When the servers do not build, one given on the command line is no echo server, no server or
+/// scenario matches, or a report cannot be written or read.
 pub fn run(args: &Args) -> io::Result<bool> {
     if args.list {
         plan::list(args);
         return Ok(true);
     }
     let baseline = args.baseline.as_deref().map(output::read).transpose()?;
+    let dir = args.output.clone().unwrap_or_else(default_output);
+    if !args.test {
+        check_directory(&dir)?;
+    }
     entrant::raise_descriptor_limit()?;
     let entrants = entrants(args)?;
+    if !args.test {
+        make_directory(&dir)?;
+    }
     let control = Arc::new(Control::default());
     for signal in [SIGINT, SIGTERM] {
         // The first one ends the run with what it has; the second one ends us, and the kernel the
@@ -80,15 +89,16 @@ pub fn run(args: &Args) -> io::Result<bool> {
     let results = compare(args, &entrants, control)?;
     if args.test {
         let failures = failures(&results);
-        failures.iter().for_each(|failure| eprintln!("! {failure}"));
-        println!("compare: {} scenarios ran, {} failures", results.scenarios.len(), failures.len());
+        failures.iter().for_each(|failure| drop(writeln!(io::stderr(), "! {failure}")));
+        let (ran, failed) = (results.scenarios.len(), failures.len());
+        say(format_args!("compare: {ran} scenarios ran, {failed} failures"));
         return Ok(failures.is_empty());
     }
-    let dir = args.output.clone().unwrap_or_else(default_output);
     output::write(&results, &dir)?;
     report::write(&results, &dir)?;
     let page = dir.join("report.html");
-    println!("\nlook at {}; beside it: report.json, report.csv, charts as SVG", page.display());
+    let page = page.display();
+    say(format_args!("\nlook at {page}; beside it: report.json, report.csv, charts as SVG"));
     Ok(baseline.is_none_or(|then| report_regressions(&results, &then)))
 }
 
@@ -98,7 +108,10 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
     if args.yardsticks {
         entrants.extend(entrant::yardsticks()?);
     }
-    entrants.extend(args.server.iter().cloned());
+    for given in &args.server {
+        look_at(given)?;
+        entrants.push(given.clone());
+    }
     let reference = entrants.iter().find(|entrant| entrant.name == args.reference);
     let Some(reference) = reference else {
         let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name.as_str()).collect();
@@ -110,6 +123,21 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
     let control = Entrant { name, origin: Origin::Control, ..reference.clone() };
     entrants.push(control);
     Ok(entrants)
+}
+
+/// Whether a server of which nothing is known listens and echoes: else every scenario would wait for it
+/// in vain, again and again.
+fn look_at(given: &Entrant) -> io::Result<()> {
+    let looked = given.start(Duration::ZERO, &[]).and_then(|server| {
+        let seen = probe(&Plan::new(server.addr()));
+        server.stop(Duration::ZERO).and(seen)
+    });
+    looked.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", given.name)))
+}
+
+/// A line on stdout. That nobody reads it any more, as behind `head`, is no reason to lose the report.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Result<Results> {
@@ -133,7 +161,8 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     }
     let planned_ms = plan.iter().map(PlannedScenario::planned_ms).sum();
     runner.bar = progress_bar(planned_ms);
-    println!("seed {seed}, {}, about {} s", environment.layout, planned_ms / 1000);
+    let (layout, seconds) = (&environment.layout, planned_ms / 1000);
+    say(format_args!("seed {seed}, {layout}, about {seconds} s"));
     'passes: for pass in 0..runner.effort.passes {
         for scenario in &mut plan {
             scenario.pass(pass, &mut runner, positions);
@@ -146,7 +175,9 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     let scenarios: Vec<Scenario> =
         plan.iter().filter_map(|scenario| scenario.summary(&runner, positions)).collect();
     if !args.test {
-        scenarios.iter().for_each(|scenario| println!("{}", table::scenario(scenario)));
+        for scenario in &scenarios {
+            say(format_args!("{}", table::scenario(scenario)));
+        }
     }
     environment::after(&mut environment, &Usage::now().since(&usage));
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -199,9 +230,10 @@ fn failures(results: &Results) -> Vec<String> {
 /// Prints what became worse since `then`; true when nothing did.
 fn report_regressions(now: &Results, then: &Results) -> bool {
     let (regressions, compared) = baseline::regressions(now, then);
-    println!("\nagainst the baseline: {compared} cases compared, {} worse", regressions.len());
+    let worse = regressions.len();
+    say(format_args!("\nagainst the baseline: {compared} cases compared, {worse} worse"));
     for regression in &regressions {
-        println!("! {regression}");
+        say(format_args!("! {regression}"));
     }
     regressions.is_empty()
 }

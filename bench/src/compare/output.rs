@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::cost::Reading;
+use crate::files::{make_directory, replace_all};
 
 use super::result::{Case, LatencyKind, Outcome, Results};
 
@@ -15,10 +16,9 @@ use super::result::{Case, LatencyKind, Outcome, Results};
 ///
 /// Those of writing.
 pub(super) fn write(results: &Results, dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    make_directory(dir)?;
     let json = serde_json::to_string_pretty(results)?;
-    replace(&dir.join("report.json"), &json)?;
-    replace(&dir.join("report.csv"), &csv(results))
+    replace_all(&[(dir.join("report.json"), json), (dir.join("report.csv"), csv(results))])
 }
 
 /// Reads the JSON of an earlier run.
@@ -42,12 +42,6 @@ pub(super) fn read(file: &Path) -> io::Result<Results> {
         )));
     }
     Ok(results)
-}
-
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let unfinished = file.with_extension("unfinished");
-    fs::write(&unfinished, text)?;
-    fs::rename(&unfinished, file)
 }
 
 /// The columns of `report.csv`; empty where nothing was measured, with the unit in the name.

@@ -8,11 +8,11 @@ use crate::catalogue::Traits;
 use crate::entrant::{self, Entrant};
 
 use super::args::{Args, Effort, Layout};
-use super::judge;
 use super::measured::Measured;
 use super::result::{Interleaving, LoadInfo, Method, Origin, Scenario};
 use super::run::{Runner, Sitting, Slicing, start_ms};
 use super::scenario::{SCENARIOS, Scenario as Spec, Turns};
+use super::{judge, say};
 
 /// Descriptors of the client that are not connections.
 const DESCRIPTOR_RESERVE: u64 = 200;
@@ -52,7 +52,7 @@ pub(super) fn list(args: &Args) {
                 let id = spec.id(name, *x);
                 let can = entrant::excuse(traits, spec.served_at_once(*x)).is_none();
                 if can && args.filter.as_ref().is_none_or(|filter| filter.is_match(&id)) {
-                    println!("{id}: benchmark");
+                    say(format_args!("{id}: benchmark"));
                 }
             }
         }

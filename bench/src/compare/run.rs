@@ -130,7 +130,7 @@ impl Runner<'_> {
     /// until it is their turn.
     fn ring(&self, layout: &Layout, measured: &mut [Measured]) -> Vec<Option<Running>> {
         let start = |(entrant, measured): (&Entrant, &mut Measured)| {
-            if !measured.is_in() {
+            if !measured.is_in() || self.interrupted() {
                 return None;
             }
             let (load, control) = (&measured.load, &self.control);

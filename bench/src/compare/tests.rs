@@ -11,7 +11,7 @@ use super::result::{
     SCHEMA, Scenario, ServerInfo,
 };
 use super::turn::Turn;
-use super::{baseline, environment, judge, output};
+use super::{baseline, environment, judge, look_at, output};
 
 const BLOCKS: usize = 20;
 
@@ -153,4 +153,11 @@ fn the_reports_can_be_read_again() {
     let csv = csv.unwrap();
     let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [columns[0]; 4]);
+}
+
+#[test]
+fn a_given_server_that_is_none_is_refused_by_name_before_anything_is_measured() {
+    let given = crate::entrant::given("mine=false {addr}").unwrap();
+    let complaint = look_at(&given).unwrap_err().to_string();
+    assert!(complaint.starts_with("mine: false ended before it listened"), "{complaint}");
 }

@@ -47,7 +47,7 @@ pub fn current() -> Limits {
 
 fn check_descriptors(connections: u64) -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let needed = connections + DESCRIPTOR_RESERVE;
+    let needed = connections.saturating_add(DESCRIPTOR_RESERVE);
     if needed <= soft {
         return Ok(());
     }

@@ -17,6 +17,7 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use super::engine::Engine;
+use super::plan::WAIT_MAX;
 use super::recorder::Stamp;
 use super::{Plan, Slice, Until};
 
@@ -56,9 +57,9 @@ impl Rate {
     ///
     /// # Errors
     ///
-    /// A rate that is not above 0 or not finite.
+    /// A rate that is not above 0 or not finite, or so low that nothing is ever sent.
     pub fn check(&self) -> io::Result<()> {
-        if self.per_second.is_finite() && self.per_second > 0.0 {
+        if self.per_second.is_finite() && self.per_second * WAIT_MAX.as_secs_f64() >= 1.0 {
             return Ok(());
         }
         let text = "a rate of 0 never sends: give messages per second above 0, or no rate at all \

@@ -15,6 +15,15 @@ pub(super) const BLOCKING_SIZE: usize = 16 * 1024;
 /// Largest payload of a UDP datagram over IPv4, in bytes (udp(7)).
 pub(super) const DATAGRAM_SIZE: usize = 65_507;
 
+/// Largest message, in bytes: one that takes a second or more is no message any more.
+const SIZE_MAX: usize = 1 << 30;
+
+/// Most messages on their way at the same time. Each has a stamp of its own in memory.
+const IN_FLIGHT_MAX: usize = 1 << 24;
+
+/// Longest wait, a year: nobody waits longer, and arithmetic with it cannot overflow.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The connections of a [`Session`](super::Session), and what goes over them.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -85,7 +94,7 @@ impl Plan {
 
     /// Connections that exist at the same time.
     pub fn total_connections(&self) -> usize {
-        self.connections + self.idle + self.slow_readers
+        self.connections.saturating_add(self.idle).saturating_add(self.slow_readers)
     }
 
     /// Whether every thread has one connection and can block in it: then nothing but a write and a
@@ -126,14 +135,22 @@ impl Plan {
             "a message of 0 bytes cannot be echoed: give a size of at least 1"
         } else if self.depth == 0 {
             "a depth of 0 never sends: give at least 1"
+        } else if self.size > SIZE_MAX {
+            "a message holds 1 GiB at most: give a smaller size"
+        } else if self.depth > 1 && self.connections.saturating_mul(self.depth) > IN_FLIGHT_MAX {
+            "at most 16777216 messages can be on their way at once: give fewer connections or depth"
         } else if self.threads == 0 || self.threads > self.connections {
             "each thread needs a connection: give 1 thread, and at most as many as connections"
         } else if self.timeout.is_zero() {
             "a timeout of 0 ends every wait before it begins: give for example 5s"
+        } else if self.timeout > WAIT_MAX {
+            "a timeout is a year at most: give for example 5s"
         } else if self.fragment == Some(0) {
             "a fragment of 0 bytes never sends: give at least 1"
         } else if self.connect_rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
             "a connect rate of 0 never connects: give more than 0"
+        } else if self.connect_rate.is_some_and(|rate| rate * WAIT_MAX.as_secs_f64() < 1.0) {
+            "a connect rate of less than one in a year never connects: give more"
         } else if self.interval.is_some_and(|interval| interval < series::SHORTEST) {
             "an interval shorter than 10ms holds too few messages: give 10ms or more"
         } else if self.churn && self.depth > 1 {
@@ -192,6 +209,14 @@ impl Slice {
     pub fn check(&self) -> io::Result<()> {
         if matches!(self.until, Until::Elapsed(Duration::ZERO) | Until::Messages(0)) {
             let text = "0 messages, or no time for any, measure nothing: give more";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let longest = match self.until {
+            Until::Elapsed(duration) => duration.max(self.warmup),
+            Until::Messages(_) => self.warmup,
+        };
+        if longest > WAIT_MAX {
+            let text = "a duration or a warm-up is a year at most: give for example 10s";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         self.rate.as_ref().map_or(Ok(()), Rate::check)

@@ -14,10 +14,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
 use crate::compare::result::Results;
+use crate::files::replace_all;
 use figures::{Artist, Figure};
 use palette::Palette;
 
@@ -43,7 +44,8 @@ const CHART_CSS: &str = include_str!("chart.css");
 const FILE_WIDTH: f64 = 860.0;
 
 /// Writes `report.html` and an SVG file for each chart to `dir`, which must exist. `headline.svg`
-/// is the chart of the page's first sentence.
+/// is the chart of the page's first sentence. The charts of an earlier report that this one does not
+/// have are removed.
 ///
 /// # Errors
 /// What writing a file says. A file of an earlier report is replaced only by a whole one; nothing
@@ -65,7 +67,9 @@ pub fn write(results: &Results, dir: &Path) -> io::Result<()> {
     for figure in figures.iter().flatten().chain(&noise_floor) {
         files.insert(format!("{}.svg", figure.slug), svg_file(figure, results));
     }
-    replace_all(dir, &files)
+    let by_path: Vec<_> = files.iter().map(|(name, text)| (dir.join(name), text)).collect();
+    replace_all(&by_path)?;
+    remove_stale(dir, &files)
 }
 
 /// The curve of the headline as an SVG file: throughput beside ever more idle connections. It has a
@@ -103,31 +107,27 @@ fn origin(results: &Results) -> String {
     format!("{kind} of {when}{part}, {cpus} processors, loopback, seed {seed}")
 }
 
-/// Writes all `files` (name, content) under temporary names, and only when all are there gives them
-/// their own.
-fn replace_all(dir: &Path, files: &BTreeMap<String, String>) -> io::Result<()> {
-    let mut pending = Pending(Vec::new());
-    for (name, content) in files {
-        let temporary = dir.join(format!(".{name}.{}.tmp", std::process::id()));
-        pending.0.push(temporary.clone());
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(content.as_bytes())?;
+/// Removes the charts that an earlier report wrote and this one did not: beside this page they would
+/// pass for its own. A picture that somebody else put there stays.
+fn remove_stale(dir: &Path, files: &BTreeMap<String, String>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let slug = name.strip_suffix(".svg").filter(|_| !files.contains_key(name));
+        if slug.map_or(Ok(false), |slug| is_chart(&path, slug))? {
+            fs::remove_file(&path)?;
+        }
     }
-    for (name, temporary) in files.keys().zip(&pending.0) {
-        fs::rename(temporary, dir.join(name))?;
-    }
-    pending.0.clear();
     Ok(())
 }
 
-/// Files that have no name of their own yet, removed unless they get one.
-struct Pending(Vec<PathBuf>);
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // It is gone already when it was renamed before a later one failed.
-            let _ = fs::remove_file(path);
-        }
+/// Whether a file begins as the chart of this name does.
+fn is_chart(path: &Path, slug: &str) -> io::Result<bool> {
+    if !path.is_file() {
+        return Ok(false);
     }
+    let expected = format!("{}{slug}-t ", picture::FILE_START);
+    let mut start = Vec::new();
+    fs::File::open(path)?.take(expected.len() as u64).read_to_end(&mut start)?;
+    Ok(start == expected.as_bytes())
 }

@@ -9,6 +9,9 @@ pub(super) const TEXT: f64 = 12.0;
 pub(super) const LINE: f64 = 16.0;
 /// Room between a card's edge and what is on it, in pixels.
 pub(super) const MARGIN: f64 = 14.0;
+/// How every file of a chart begins; then comes its identifier.
+pub(super) const FILE_START: &str =
+    r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-labelledby=""#;
 /// Widths below this are for a phone.
 pub(super) const NARROW_MAX: f64 = 450.0;
 

@@ -1,5 +1,7 @@
 //! `loadgen`: exit status, messages, JSON.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +15,9 @@ use crate::server::{Flaw, Server};
 fn loadgen(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen")).args(arguments).output().unwrap()
 }
+
+/// The largest number that an option takes.
+const MOST: &str = "18446744073709551615";
 
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
@@ -88,10 +93,21 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (vec![&open, "--pin", "1023"], "cannot pin"),
         (vec![&open, "--source", "::1"], "the server's IP version"),
         (vec![&open, "-R", "0"], "a rate of 0 never sends"),
+        (vec![&open, "-R", "1e-300"], "never sends"),
         (vec![&open, "-n", "0"], "measure nothing"),
         (vec![&open, "--fragment", "0"], "give at least 1"),
         (vec![&open, "--connect-rate", "0"], "give more than 0"),
         (vec![&open, "--interval", "1ms"], "give 10ms or more"),
+        (vec![&open, "-c", MOST, "--idle", MOST], "client side runs out of"),
+        (vec![&open, "--slow-readers", MOST], "client side runs out of"),
+        (vec![&open, "-s", MOST], "1 GiB at most"),
+        (vec![&open, "--depth", MOST], "fewer connections or depth"),
+        (vec![&open, "--timeout", "9999999999y"], "a year at most"),
+        (vec![&open, "--warmup", "9999999999y"], "a year at most"),
+        (vec![&open, "-d", "9999999999y"], "a year at most"),
+        (vec![&open, "--connect-rate", "1e-300", "-c", "2"], "less than one in a year"),
+        (vec![&open, "-d", "9h", "--csv", "/nonexistent/file"], "cannot write"),
+        (vec![&open, "-d", "9h", "--log", "/"], "cannot write"),
         (vec![&open, "--timeout", "0s"], "a timeout of 0"),
         (vec![&open, "-n", "1", "--csv", "/nonexistent/file"], "cannot write"),
         (vec!["merge", "/nonexistent/file"], "cannot read"),
@@ -177,6 +193,69 @@ fn logs_of_two_clients_are_added_up() {
         std::fs::remove_file(&path).unwrap();
         assert!(!std::fs::exists(path + ".part").unwrap());
     }
+}
+
+#[test]
+fn merge_says_what_it_adds_up_and_refuses_what_it_cannot() {
+    let server = Server::echo();
+    let addr = server.addr.to_string();
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("merge");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let (closed, open, csv, cut) = (file("closed"), file("open"), file("csv"), file("cut"));
+    assert!(loadgen(&[&addr, "-n", "20", "--log", &closed, "--csv", &csv]).status.success());
+    loadgen(&[&addr, "-n", "20", "-R", "1000", "--log", &open]); // It need not keep up.
+    let whole = fs::read(&closed).unwrap();
+    fs::write(&cut, &whole[..whole.len() - 20]).unwrap();
+    let merged = loadgen(&["merge", &closed]);
+    let text = String::from_utf8(merged.stdout).unwrap();
+    assert!(text.contains(&format!("{closed}: 20 messages in ")), "{text}");
+    assert_eq!(json(&loadgen(&["merge", &closed, "--json"]))["clients"][0]["messages"], 20);
+    for (logs, expected) in [
+        ([&closed, &closed], "are the same log"),
+        ([&closed, &open], "is of an open loop"),
+        ([&closed, &csv], "no log that loadgen's --log wrote"),
+        ([&closed, &cut], "no log that loadgen's --log wrote"),
+    ] {
+        let output = loadgen(&["merge", logs[0], logs[1]]);
+        assert_eq!(output.status.code(), Some(1), "{logs:?}: {output:?}");
+        assert!(stderr(&output).contains(expected), "{logs:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_costs_no_file() {
+    let server = Server::echo();
+    let csv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nobody-reads.csv");
+    let _ = fs::remove_file(&csv);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([&server.addr.to_string(), "-n", "10", "--csv", &csv.to_string_lossy()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert_eq!(fs::read_to_string(&csv).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn an_interrupt_while_it_connects_ends_it() {
+    let server = Server::echo();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([&server.addr.to_string(), "-c", "60", "--connect-rate", "1"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let began = Instant::now();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(began.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

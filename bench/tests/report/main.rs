@@ -89,6 +89,25 @@ fn a_whole_run_becomes_one_page_and_a_file_for_each_chart() {
 }
 
 #[test]
+fn charts_of_an_earlier_report_go_and_the_pictures_of_others_stay() {
+    let dir = directory("stale");
+    let mut results = example::results();
+    report::write(&results, &dir).unwrap();
+    let stale = dir.join("offered_load-offered.svg");
+    let theirs = [dir.join("mine.svg"), dir.join("copy.svg"), dir.join("notes.txt")];
+    fs::write(&theirs[0], "<svg/>").unwrap();
+    fs::copy(&stale, &theirs[1]).unwrap();
+    fs::write(&theirs[2], "").unwrap();
+    results.scenarios.retain(|scenario| scenario.name == "idle_herd");
+    report::write(&results, &dir).unwrap();
+    assert!(!stale.exists());
+    assert!(dir.join("idle_herd-metric.svg").exists() && dir.join("headline.svg").exists());
+    for path in theirs {
+        assert!(path.exists(), "{}", path.display());
+    }
+}
+
+#[test]
 fn identifiers_are_unique_and_every_reference_has_its_target() {
     let files = written(&example::results(), "identifiers");
     let page = &files["report.html"];

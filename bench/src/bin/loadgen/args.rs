@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bench::load::{Address, Arrivals, Objective, Plan, Rate, Slice, Until};
@@ -26,6 +26,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Add up the logs of several clients that ran at the same time
+    ///
+    /// The distributions are added up, and the rates. What is added up is listed first. A log that is
+    /// given twice is refused, and so is an open loop beside a closed one.
     Merge(Merge),
 }
 
@@ -224,6 +227,11 @@ impl Load {
             interval: self.interval.or(self.csv.is_some().then_some(Duration::from_secs(1))),
             ..Plan::new(address)
         })
+    }
+
+    /// The files to be written.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.csv, &self.hgrm, &self.log].into_iter().flatten().map(PathBuf::as_path)
     }
 
     /// What to run on them.

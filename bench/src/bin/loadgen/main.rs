@@ -17,7 +17,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bench::load::report::{Report, csv, hgrm, log, write_whole};
+use bench::files::{check_file, write_whole};
+use bench::load::report::{Report, csv, hgrm, log};
 use bench::load::{Interval, Plan, Session, limits, probe};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -45,17 +46,19 @@ fn main() -> ExitCode {
 /// Runs the load and reports: whether all went well.
 fn run(load: &Load) -> io::Result<bool> {
     let (plan, mut slice) = (load.plan()?, load.slice());
-    // The first signal ends the run early, and it is reported; the second ends the process.
+    plan.check()?;
+    slice.check()?;
+    load.files().try_for_each(check_file)?;
+    limits::prepare(&plan)?;
+    probe(&plan)?;
+    let mut session = Session::open(&plan)?;
+    // Until here a signal ends the process: there is nothing to report, however long connecting takes.
+    // From here on the first one ends the run early, and it is reported; the second ends the process.
     for signal in [SIGINT, SIGTERM] {
         let stop = plan.control.stop_flag();
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(stop))?;
         flag::register(signal, Arc::clone(stop))?;
     }
-    plan.check()?;
-    slice.check()?;
-    limits::prepare(&plan)?;
-    probe(&plan)?;
-    let mut session = Session::open(&plan)?;
     if load.find_max.is_some() {
         match search::run(load, &mut session, &slice)? {
             Some(rate) => slice = slice.at_rate(rate),
@@ -67,13 +70,14 @@ fn run(load: &Load) -> io::Result<bool> {
     let mut sample = session.run(&slice)?;
     drop(progress);
     sample.faults += session.close()?;
-    write_files(load, &plan, &mut session, sample.elapsed, began)?;
     let first_fault = session.first_fault();
     let percentiles = &load.percentiles.list;
     let report = Report::new(&plan, &slice, &sample, session.latency(), first_fault, percentiles);
     let text = if load.json { to_json(&report)? } else { report.to_string() };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(report.is_valid())
+    // A reader that has left does not cost the files, and a full disk does not cost the report.
+    let shown = show(&text);
+    write_files(load, &plan, &mut session, sample.elapsed, began)?;
+    Ok(shown? && report.is_valid())
 }
 
 /// Writes the files that were asked for.
@@ -103,6 +107,15 @@ fn write_files(
         write_whole(path, &bytes)?;
     }
     Ok(())
+}
+
+/// Prints a report. False when its reader has left, as `head` does: that is nothing to complain about.
+fn show(text: &str) -> io::Result<bool> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn to_json(value: &impl serde::Serialize) -> io::Result<String> {

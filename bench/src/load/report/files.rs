@@ -1,9 +1,7 @@
 //! Forms of a report that other tools read.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -135,46 +133,35 @@ pub fn log(
 ///
 /// # Errors
 ///
-/// A line that is no interval, or a histogram that cannot be decoded.
+/// A file that [`log`] did not write whole: a line that is no interval, a distribution that is not one
+/// of ours, or a histogram that cannot be decoded.
 pub fn read_log(bytes: &[u8]) -> io::Result<(Latency, Duration)> {
     let mut latency = Latency::new()?;
     let mut end = Duration::ZERO;
     for entry in IntervalLogIterator::new(bytes) {
-        let entry = entry.map_err(|error| bad(format!("no HdrHistogram log: {error:?}")))?;
+        let entry = entry.map_err(|_| not_ours("a line is no HdrHistogram log's, or cut off"))?;
         let LogEntry::Interval(interval) = entry else { continue };
-        let packed =
-            STANDARD.decode(interval.encoded_histogram()).map_err(|e| bad(e.to_string()))?;
-        let histogram: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut packed.as_slice())
-            .map_err(|error| bad(error.to_string()))?;
         let target = match interval.tag().as_deref() {
+            Some("response") => &mut latency.response,
             Some("service") => &mut latency.service,
             Some("lateness") => &mut latency.lateness,
-            _ => &mut latency.response,
+            Some(_) | None => {
+                return Err(not_ours("a line is tagged as none of its distributions"));
+            }
         };
-        target.add(&histogram).map_err(|error| bad(error.to_string()))?;
+        let packed = STANDARD.decode(interval.encoded_histogram()).map_err(not_ours)?;
+        let histogram: Histogram<u64> =
+            Deserializer::new().deserialize(&mut packed.as_slice()).map_err(not_ours)?;
+        target.add(&histogram).map_err(not_ours)?;
         end = end.max(interval.start_timestamp() + interval.duration());
     }
     if latency.response.is_empty() {
-        return Err(bad("the log holds no response times".to_owned()));
+        return Err(not_ours("it holds no response times"));
     }
     Ok((latency, end))
 }
 
-fn bad(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
-/// Writes a file whole or not at all: under another name first, which is then changed (rename(2)).
-///
-/// # Errors
-///
-/// Those of the file system, with the path.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".part");
-    fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path)).map_err(|error| {
-        let _ = fs::remove_file(&draft);
-        io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
-    })
+fn not_ours(why: impl std::fmt::Display) -> io::Error {
+    let text = format!("it is no log that loadgen's --log wrote: {why}");
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }

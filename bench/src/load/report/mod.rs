@@ -14,7 +14,7 @@ use super::outcome::per_second;
 use super::{Fault, Faults, Latency, Plan, RATE_TOLERANCE, Rate, Sample, Slice};
 
 pub use environment::Environment;
-pub use files::{csv, hgrm, log, read_log, write_whole};
+pub use files::{csv, hgrm, log, read_log};
 pub use text::duration;
 
 /// Name and version of the JSON form. Fields may be added under the same version; one that changes
