@@ -153,7 +153,7 @@ fn spread(value: &Estimate) -> f64 {
 /// A value of a metric with its unit.
 pub(super) fn amount(metric: Metric, value: f64) -> String {
     match metric {
-        Metric::LatencyP50 | Metric::LatencyP99 => duration(value as u64),
+        Metric::LatencyP50 => duration(value as u64),
         Metric::ClientsServed => format!("{value:.0}"),
         Metric::CpuPerSecond => format!("{:.3} % of a core", value / 1e7),
         Metric::BytesPerSecond if value >= 1e9 => format!("{:.2} GB/s", value / 1e9),

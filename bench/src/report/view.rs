@@ -13,7 +13,6 @@ pub(super) fn metric(metric: Metric) -> (&'static str, Unit) {
         Metric::MessagesPerSecond => ("messages per second", Unit::Number),
         Metric::BytesPerSecond => ("payload per second", Unit::BytesPerSecond),
         Metric::LatencyP50 => ("median latency", Unit::Nanoseconds),
-        Metric::LatencyP99 => ("99th percentile of latency", Unit::Nanoseconds),
         Metric::MessagesPerCpuSecond => ("messages per second of server CPU", Unit::Number),
         Metric::ClientsServed => ("clients served at the same time", Unit::Count),
         Metric::CpuPerSecond => ("server CPU time per second", Unit::Nanoseconds),
