@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use regex::Regex;
 
 use crate::entrant::{self, Entrant};
+use crate::statistics::BLOCKS_MIN;
 
 /// Compare echo servers: every server through every scenario, in turns, with paired ratios,
 /// percentiles and costs. Server and client are separate processes; everything runs on loopback.
@@ -33,7 +34,8 @@ pub struct Args {
     pub list: bool,
 
     /// Blocks of every scenario (rounds, where servers take turns in slices). With fewer than 6
-    /// there are no verdicts [default: 80 rounds, 8 blocks]
+    /// there are no verdicts [default: 72 rounds, 8 blocks; 6
+    /// blocks with thousands of connections]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub blocks: Option<u16>,
 
@@ -123,6 +125,9 @@ impl Layout {
     }
 }
 
+/// Connections above which there are no more blocks than a verdict needs.
+const MANY: usize = 1500;
+
 /// How much time each part takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effort {
@@ -147,6 +152,12 @@ pub(super) struct Effort {
 }
 
 impl Effort {
+    /// Randomised complete blocks under a load with so many connections: opening thousands takes
+    /// longer than anything else.
+    pub(super) fn blocks_with(&self, connections: usize) -> usize {
+        if connections > MANY { self.blocks.min(BLOCKS_MIN) } else { self.blocks }
+    }
+
     pub(super) fn of(args: &Args) -> Effort {
         let ms = Duration::from_millis;
         let (rounds, blocks, passes, run, warm_up, cost_run, traced_messages) = if args.test {
@@ -155,7 +166,7 @@ impl Effort {
         } else if args.quick {
             (12, 6, 2, ms(100), ms(30), ms(60), 200)
         } else {
-            (80, 8, 4, ms(350), ms(100), ms(200), 1000)
+            (72, 8, 4, ms(350), ms(100), ms(120), 1000)
         };
         let (rounds, blocks) = match args.blocks.map(usize::from) {
             Some(given) => (given, given),

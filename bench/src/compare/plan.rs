@@ -105,18 +105,14 @@ fn plan_point(
     let taking_part = skipped.iter().filter(|reason| reason.is_none()).count();
     let turns = turns(spec, x, &load, taking_part);
     let effort = &runner.effort;
-    let each_ms = match turns {
-        Turns::Blocks | Turns::Silence | Turns::Served => {
-            effort.blocks as u64 * runner.block_ms(&load)
-        }
-        _ => {
-            let slicing = Slicing::of(&load, turns);
-            let rounds = slicing.rounds(effort.rounds) as u64;
-            let starts = effort.passes as u64 * start_ms(&load);
-            rounds * slicing.length().as_millis() as u64
-                + effort.cost_run.as_millis() as u64
-                + starts
-        }
+    let each_ms = if turns.are_blocks() {
+        effort.blocks_with(load.total_connections()) as u64 * runner.block_ms(&load)
+    } else {
+        let slicing = Slicing::of(&load, turns);
+        let rounds = slicing.rounds(effort.rounds) as u64;
+        let starts = effort.passes as u64 * start_ms(&load);
+        let cost_ms = effort.cost_run.as_millis() as u64;
+        rounds * slicing.length().as_millis() as u64 + cost_ms + starts
     };
     let counting_ms = if args.test { 0 } else { COUNTING_MS };
     let planned_ms = taking_part as u64 * (each_ms + counting_ms);
@@ -192,13 +188,12 @@ impl PlannedScenario {
 
     fn method(&self, runner: &Runner) -> Method {
         let effort = &runner.effort;
-        let sliced = self
-            .points
-            .iter()
-            .rfind(|point| !matches!(point.turns, Turns::Blocks | Turns::Silence | Turns::Served));
+        let sliced = self.points.iter().rfind(|point| !point.turns.are_blocks());
+        let blocked = self.points.iter().rfind(|point| point.turns.are_blocks());
+        let blocks_count =
+            effort.blocks_with(blocked.map_or(0, |point| point.load.total_connections()));
         let blocks = format!(
-            "{} randomised complete blocks, a fresh process for each run of {} ms",
-            effort.blocks,
+            "{blocks_count} randomised complete blocks, a fresh process for each run of {} ms",
             effort.run.as_millis()
         );
         let (interleaving, mut text) = match sliced {
@@ -221,7 +216,6 @@ impl PlannedScenario {
             None => {
                 let run_ns = effort.run.as_nanos() as u64;
                 let warm_up_ns = effort.warm_up.as_nanos() as u64;
-                let blocks_count = effort.blocks;
                 let interleaving =
                     Interleaving::Blocks { blocks: blocks_count, run_ns, warm_up_ns };
                 (interleaving, format!("{}.", blocks))
@@ -248,11 +242,10 @@ impl PlannedPoint {
         }
         let (turns, layout) = (self.turns, &self.layout);
         let sitting = Sitting { metric: spec.metric, turns, layout, pass };
-        match turns {
-            Turns::Blocks | Turns::Silence | Turns::Served => {
-                runner.blocks(sitting, &mut self.measured)
-            }
-            _ => runner.slices(sitting, &mut self.measured),
+        if turns.are_blocks() {
+            runner.blocks(sitting, &mut self.measured);
+        } else {
+            runner.slices(sitting, &mut self.measured);
         }
     }
 

@@ -209,7 +209,9 @@ impl Runner<'_> {
 
     /// Every server that takes part, a fresh process for each in every block.
     pub(super) fn blocks(&mut self, sitting: Sitting, measured: &mut [Measured]) {
-        let blocks = share(self.effort.blocks, self.effort.passes, sitting.pass);
+        let connections = measured.first().map_or(0, |first| first.load.total_connections());
+        let blocks = self.effort.blocks_with(connections);
+        let blocks = share(blocks, self.effort.passes, sitting.pass);
         let mut order: Vec<usize> = (0..measured.len()).collect();
         for _ in 0..blocks {
             order.shuffle(&mut self.rng);

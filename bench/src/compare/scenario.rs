@@ -175,7 +175,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         axis: ("slow readers", "connections", true),
         metric: Metric::MessagesPerSecond,
         turns: Turns::Slices,
-        points: &[0.0, 16.0, 64.0],
+        points: &[16.0, 64.0],
         few_points: &[16.0],
         load: |x| LoadInfo { connections: 16, slow_readers: x as usize, ..SMALL },
         layout: anywhere,
@@ -199,13 +199,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         axis: ("idle connections", "connections", true),
         metric: Metric::CpuPerSecond,
         turns: Turns::Silence,
-        points: &[1.0, 900.0],
+        points: &[900.0],
         few_points: &[900.0],
         load: |x| LoadInfo { connections: 0, idle: x as usize, ..SMALL },
         layout: anywhere,
         fitted: false,
     },
 ];
+
+impl Turns {
+    /// Whether they are blocks, a fresh process for each run, and not slices.
+    pub(super) fn are_blocks(self) -> bool {
+        matches!(self, Turns::Blocks | Turns::Silence | Turns::Served)
+    }
+}
 
 impl Scenario {
     pub(super) fn points(&self, few: bool) -> &'static [f64] {
