@@ -42,32 +42,48 @@ pub enum Verdict {
 }
 
 impl Estimate {
-    /// The median of `values` with a percentile-bootstrap interval (B. Efron, 1979); `None` when
-    /// there are no values. The same `seed` gives the same interval.
-    pub fn of(values: &[f64], seed: u64) -> Option<Estimate> {
-        let blocks = values.len();
-        let median_of_all = median(values)?;
+    /// The median of the values of all passes, with a percentile-bootstrap interval (B. Efron, 1979);
+    /// `None` when there are no values. The same `seed` gives the same interval.
+    ///
+    /// Passes are resampled first, and then the blocks of each. The blocks of one pass were measured
+    /// within the same minutes and share what was peculiar to them, which resampling blocks alone
+    /// would not see: a difference that one pass in four did not find is within the interval.
+    pub fn of(passes: &[Vec<f64>], seed: u64) -> Option<Estimate> {
+        let passes: Vec<&Vec<f64>> = passes.iter().filter(|pass| !pass.is_empty()).collect();
+        let mut all: Vec<f64> = passes.iter().copied().flatten().copied().collect();
+        let (blocks, median) = (all.len(), median_in_place(&mut all)?);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut resample = vec![0.0; blocks];
+        let mut resample = Vec::with_capacity(blocks);
         let mut medians = Vec::with_capacity(RESAMPLES);
         for _ in 0..RESAMPLES {
-            resample.fill_with(|| values[rng.random_range(0..blocks)]);
+            resample.clear();
+            for _ in 0..passes.len() {
+                let pass = passes[rng.random_range(0..passes.len())];
+                resample.extend((0..pass.len()).map(|_| pass[rng.random_range(0..pass.len())]));
+            }
             medians.extend(median_in_place(&mut resample));
         }
         medians.sort_by(f64::total_cmp);
         let low = quantile(&medians, 0.025)?;
         let high = quantile(&medians, 0.975)?;
-        Some(Estimate { median: median_of_all, low, high, blocks })
+        Some(Estimate { median, low, high, blocks })
     }
 
     /// The ratio `ours[i] / reference[i]` over the blocks in which both were measured; `None` when
-    /// there is no such block. A block's common disturbance cancels out of it.
+    /// there is no such block. A block's common disturbance cancels out of it. `ends` has the number
+    /// of blocks at the end of each pass.
     pub fn of_ratios(
         ours: &[Option<f64>],
         reference: &[Option<f64>],
+        ends: &[usize],
         seed: u64,
     ) -> Option<Estimate> {
-        Estimate::of(&ratios(ours, reference), seed)
+        let pairs = ours.iter().zip(reference);
+        let ratios: Vec<Option<f64>> = pairs
+            .map(|(ours, reference)| Some((*ours)? / (*reference)?))
+            .map(|ratio| ratio.filter(|ratio| ratio.is_finite() && *ratio > 0.0))
+            .collect();
+        Estimate::of(&by_pass(&ratios, ends), seed)
     }
 
     /// Half the width of the interval, relative to the median.
@@ -110,29 +126,11 @@ impl Verdict {
     }
 }
 
-/// Whether the median ratio of every pass lies on the same side of 1. `ends` has the number of
-/// blocks at the end of each; a pass in which no block of both was measured says nothing.
-///
-/// The blocks of one pass were measured within the same minutes, and share what was peculiar to
-/// them. A bootstrap over blocks does not see that; a difference that comes back minutes later was
-/// not peculiar to them.
-pub fn passes_agree(ours: &[Option<f64>], reference: &[Option<f64>], ends: &[usize]) -> bool {
+/// What was measured in the blocks of each pass. `ends` has the number of blocks at the end of each.
+pub fn by_pass(blocks: &[Option<f64>], ends: &[usize]) -> Vec<Vec<f64>> {
     let starts = [0].into_iter().chain(ends.iter().copied());
-    let passes = starts.zip(ends).filter_map(|(start, end)| {
-        let (ours, reference) = (ours.get(start..*end)?, reference.get(start..*end)?);
-        median(&ratios(ours, reference))
-    });
-    let medians: Vec<f64> = passes.collect();
-    medians.iter().all(|ratio| *ratio > 1.0) || medians.iter().all(|ratio| *ratio < 1.0)
-}
-
-/// The ratios over the blocks in which both were measured.
-fn ratios(ours: &[Option<f64>], reference: &[Option<f64>]) -> Vec<f64> {
-    let pairs = ours.iter().zip(reference);
-    pairs
-        .filter_map(|(ours, reference)| Some((*ours)? / (*reference)?))
-        .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
-        .collect()
+    let passes = starts.zip(ends).filter_map(|(start, end)| blocks.get(start..*end));
+    passes.map(|pass| pass.iter().flatten().copied().collect()).collect()
 }
 
 /// A straight line through points, by least squares.
@@ -192,6 +190,9 @@ fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
+    /// 80 rounds in four passes.
+    const PASSES: &[usize] = &[20, 40, 60, 80];
+
     /// About normally distributed around 0 with a standard deviation of 1 (Irwin and Hall's sum of
     /// 12).
     fn normal(rng: &mut Xoshiro256PlusPlus) -> f64 {
@@ -212,8 +213,8 @@ mod tests {
         let reference = blocks(1.0, &common, &mut rng);
         let control = blocks(1.0, &common, &mut rng);
         let other = blocks(speed, &common, &mut rng);
-        let ratio = Estimate::of_ratios(&other, &reference, seed).unwrap();
-        let floor = Estimate::of_ratios(&control, &reference, seed).unwrap();
+        let ratio = Estimate::of_ratios(&other, &reference, PASSES, seed).unwrap();
+        let floor = Estimate::of_ratios(&control, &reference, PASSES, seed).unwrap();
         Verdict::of(&ratio, Some(&floor), true)
     }
 
@@ -236,7 +237,7 @@ mod tests {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
         let holds = (0..100).filter(|_| {
             let values: Vec<f64> = (0..40).map(|_| 10.0 + normal(&mut rng)).collect();
-            let estimate = Estimate::of(&values, 1).unwrap();
+            let estimate = Estimate::of(&[values], 1).unwrap();
             (estimate.low..=estimate.high).contains(&10.0)
         });
         let holds = holds.count();
@@ -264,23 +265,29 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_that_one_pass_did_not_find_is_not_agreed_on() {
-        let reference = [Some(1.0); 6];
-        let ours = [1.1, 1.1, 0.9, 1.1, 1.1, 1.1].map(Some);
-        assert!(passes_agree(&ours, &reference, &[6]));
-        assert!(passes_agree(&ours, &reference, &[3, 6]));
-        assert!(!passes_agree(&ours, &reference, &[2, 3, 6]));
-        let ours = [Some(0.9), Some(0.9), None, None, Some(0.9), Some(0.9)];
-        assert!(passes_agree(&ours, &reference, &[2, 4, 6]));
+    fn a_difference_that_one_pass_in_four_did_not_find_is_within_the_interval() {
+        let reference = [Some(1.0); 80];
+        let ours: Vec<_> = (0..80).map(|block| Some(if block < 20 { 0.9 } else { 1.1 })).collect();
+        let low = |ends: &[usize]| Estimate::of_ratios(&ours, &reference, ends, 1).unwrap().low;
+        assert_eq!(low(&[80]), 1.1);
+        assert!(low(&[20, 40, 60, 80]) < 1.0);
+    }
+
+    #[test]
+    fn blocks_belong_to_the_pass_that_they_were_measured_in() {
+        let blocks = [Some(1.0), None, Some(2.0), Some(3.0)];
+        assert_eq!(by_pass(&blocks, &[2, 4]), [vec![1.0], vec![2.0, 3.0]]);
+        assert_eq!(by_pass(&blocks, &[0, 4]), [vec![], vec![1.0, 2.0, 3.0]]);
+        assert_eq!(by_pass(&blocks[..1], &[1, 2]), [vec![1.0]]);
     }
 
     #[test]
     fn blocks_that_one_side_missed_do_not_count() {
         let ours = [Some(2.0), None, Some(2.0), Some(4.0)];
         let reference = [Some(1.0), Some(1.0), None, Some(2.0)];
-        let ratio = Estimate::of_ratios(&ours, &reference, 0).unwrap();
+        let ratio = Estimate::of_ratios(&ours, &reference, &[4], 0).unwrap();
         assert_eq!((ratio.median, ratio.blocks), (2.0, 2));
-        assert_eq!(Estimate::of_ratios(&[None], &[Some(1.0)], 0), None);
+        assert_eq!(Estimate::of_ratios(&[None], &[Some(1.0)], &[1], 0), None);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use hdrhistogram::Histogram;
 use crate::cost::{Cost, Reading};
 use crate::entrant::Entrant;
 use crate::load::SATURATED;
-use crate::statistics::{Estimate, Line, Verdict, median, passes_agree};
+use crate::statistics::{Estimate, Line, Verdict, by_pass, median};
 
 use super::measured::Measured;
 use super::result::{
-    Case, CaseCost, Comparison, Fit, Latency, LatencyKind, Metric, Outcome, Percentile, Point,
-    Scenario,
+    Case, CaseCost, Comparison, Fit, Latency, LatencyKind, LoadInfo, Metric, Outcome, Percentile,
+    Point, Scenario,
 };
 use super::turn::CostRun;
 
@@ -44,30 +44,25 @@ pub(super) fn point(
 ) -> Point {
     let values = |index: usize, metric: Metric| values(&measured[index], metric);
     let ratio = |index: usize, metric: Metric| {
-        Estimate::of_ratios(&values(index, metric), &values(reference, metric), seed)
+        let ends = &measured[reference].pass_ends;
+        Estimate::of_ratios(&values(index, metric), &values(reference, metric), ends, seed)
     };
-    let noise_floor = ratio(control, metric);
+    let noise_floor = |metric: Metric| ratio(control, metric);
     let reference_limited = generator_was_the_limit(&measured[reference]);
     let compare = |index: usize, metric: Metric| {
         let ratio = ratio(index, metric)?;
         let limited = generator_was_the_limit(&measured[index]).or(reference_limited.clone());
         let cpu_based = matches!(metric, Metric::MessagesPerCpuSecond | Metric::CpuPerSecond);
-        let noise_floor = if cpu_based && metric != Metric::CpuPerSecond {
-            Estimate::of_ratios(&values(control, metric), &values(reference, metric), seed)
-        } else {
-            noise_floor
-        };
+        let noise_floor = noise_floor(metric);
         let unranked = match (&outcome(&measured[index]), limited) {
             (Outcome::Measured, Some(reason)) if !cpu_based => Some(reason),
             (Outcome::Measured, _) if noise_floor.is_none() => Some("no A/A control".to_owned()),
             (Outcome::Measured, _) => None,
             _ => Some("not measured as asked".to_owned()),
         };
-        let passes = &measured[reference].pass_ends;
-        let agreed = passes_agree(&values(index, metric), &values(reference, metric), passes);
         let verdict = match unranked {
-            None if agreed => Verdict::of(&ratio, noise_floor.as_ref(), metric.more_is_better()),
-            _ => Verdict::NotDistinguishable,
+            Some(_) => Verdict::NotDistinguishable,
+            None => Verdict::of(&ratio, noise_floor.as_ref(), metric.more_is_better()),
         };
         Some(Comparison { metric, ratio, verdict, unranked })
     };
@@ -77,7 +72,7 @@ pub(super) fn point(
         let comparisons = metrics.filter_map(|metric| compare(index, metric));
         Case {
             server: entrant.name.clone(),
-            load: measured.load.clone(),
+            load: LoadInfo { offered_per_s: offered(measured), ..measured.load.clone() },
             outcome: outcome(measured),
             blocks: measured.per_block(|turn| Some(turn.value)),
             value: estimate(measured, seed),
@@ -89,7 +84,7 @@ pub(super) fn point(
         }
     });
     let cases = cases.collect();
-    Point { x, label, noise_floor, cases }
+    Point { x, label, noise_floor: noise_floor(metric), cases }
 }
 
 /// How the server CPU time per message grows along the axis, for every server with enough points.
@@ -128,31 +123,32 @@ fn values(measured: &Measured, metric: Metric) -> Vec<Option<f64>> {
 
 fn estimate(measured: &Measured, seed: u64) -> Option<Estimate> {
     let values = measured.per_block(|turn| Some(turn.value));
-    Estimate::of(&values.into_iter().flatten().collect::<Vec<_>>(), seed)
+    Estimate::of(&by_pass(&values, &measured.pass_ends), seed)
 }
 
 fn outcome(measured: &Measured) -> Outcome {
-    let achieved = achieved(measured);
-    match (&measured.skipped, &measured.failure, measured.load.offered_per_s, achieved) {
+    let answered = measured.turns.iter().any(Option::is_some);
+    match (&measured.skipped, &measured.failure, kept_up(measured)) {
         (Some(reason), ..) => Outcome::Skipped(reason.clone()),
-        (_, Some(reason), ..) => Outcome::Failed(reason.clone()),
-        (.., None) => Outcome::Failed("no message came back in any block".to_owned()),
-        (.., Some(offered), Some(achieved)) if achieved < offered => {
-            match generator_was_the_limit(measured) {
-                Some(reason) => Outcome::Invalid(reason),
-                None => Outcome::Saturated,
-            }
-        }
+        (_, Some(reason), _) => Outcome::Failed(reason.clone()),
+        _ if !answered => Outcome::Failed("no message came back in any block".to_owned()),
+        (.., Some(false)) => match generator_was_the_limit(measured) {
+            Some(reason) => Outcome::Invalid(reason),
+            None => Outcome::Saturated,
+        },
         _ => Outcome::Measured,
     }
 }
 
-/// Messages per second over all blocks; as much as was offered, if it is so within
-/// [`ACHIEVED_MIN`].
-fn achieved(measured: &Measured) -> Option<f64> {
-    let achieved = measured.median(|turn| Some(turn.messages_per_s))?;
-    let offered = measured.load.offered_per_s.filter(|offered| achieved >= ACHIEVED_MIN * offered);
-    Some(offered.unwrap_or(achieved))
+/// Messages offered per second: every pass has its own rate.
+fn offered(measured: &Measured) -> Option<f64> {
+    measured.median(|turn| turn.offered_per_s).or(measured.load.offered_per_s)
+}
+
+/// Whether as much came back as was offered, within [`ACHIEVED_MIN`]; `None` in a closed loop.
+fn kept_up(measured: &Measured) -> Option<bool> {
+    let achieved = measured.median(|turn| Some(turn.messages_per_s / turn.offered_per_s?))?;
+    Some(achieved >= ACHIEVED_MIN)
 }
 
 /// The generator had no time left although the server and the machine had some: then the rate is
@@ -160,7 +156,7 @@ fn achieved(measured: &Measured) -> Option<f64> {
 ///
 /// In an open loop that achieves its rate the generator may be as busy as it likes: it paces.
 fn generator_was_the_limit(measured: &Measured) -> Option<String> {
-    if measured.load.offered_per_s.is_some_and(|offered| achieved(measured) >= Some(offered)) {
+    if kept_up(measured) == Some(true) {
         return None;
     }
     let client = measured.median(|turn| Some(turn.client_busy))?;

@@ -140,15 +140,45 @@ impl PlannedScenario {
     /// Runs all points once more, or as many as are finished before someone asks to stop.
     pub(super) fn pass(&mut self, pass: usize, runner: &mut Runner, positions: (usize, usize)) {
         let started = Instant::now();
+        if self.spec.turns.are_open() {
+            self.offer(runner, positions);
+        }
         for point in &mut self.points {
             let label = self.spec.label(point.x);
             runner.bar.set_message(format!("{} {label}", self.spec.name));
-            point.pass(pass, self.spec, runner, positions);
+            point.pass(pass, self.spec, runner);
             if runner.interrupted() {
                 break;
             }
         }
         self.elapsed += started.elapsed();
+    }
+
+    /// Sets the rates of an open loop: shares of what each server can do now. The machine may be slower
+    /// or faster in the next pass, and a share of what it once could do is no share then.
+    fn offer(&mut self, runner: &mut Runner, (reference, control): (usize, usize)) {
+        let Some(first) = self.points.first() else { return };
+        let skipped = |index: usize| {
+            // Left out everywhere.
+            let reasons = self.points.iter().map(|point| point.measured[index].skipped.clone());
+            reasons.reduce(Option::and).flatten()
+        };
+        let skipped: Vec<_> = (0..first.measured.len()).map(skipped).collect();
+        let mut capacities = runner.capacities(&first.layout, &first.load, &skipped);
+        // The reference and its control are one server, and must be offered the same.
+        capacities[control] = capacities[reference];
+        if self.spec.turns == Turns::ShareOfSlowest {
+            let slowest = capacities.iter().flatten().copied().reduce(f64::min);
+            capacities.iter_mut().for_each(|capacity| *capacity = capacity.and(slowest));
+        }
+        for point in &mut self.points {
+            for (measured, capacity) in point.measured.iter_mut().zip(&capacities) {
+                measured.load.offered_per_s = capacity.map(|capacity| capacity * point.x);
+                if measured.is_in() && capacity.is_none() && !runner.interrupted() {
+                    measured.fail("its capacity could not be measured");
+                }
+            }
+        }
     }
 
     /// What all passes found; `None` if there was no time for any.
@@ -223,7 +253,7 @@ impl PlannedScenario {
         };
         let passes = effort.passes;
         if passes > 1 {
-            text += &format!(" In {passes} passes over all scenarios, which have to agree.");
+            text += &format!(" In {passes} passes over all scenarios.");
         }
         let pinned = self.points.iter().filter(|point| point.layout != Layout::default());
         let layouts: Vec<String> = pinned.map(|point| point.layout.describe()).collect();
@@ -235,35 +265,13 @@ impl PlannedScenario {
 }
 
 impl PlannedPoint {
-    fn pass(&mut self, pass: usize, spec: &Spec, runner: &mut Runner, positions: (usize, usize)) {
-        let is_open = matches!(self.turns, Turns::ShareOfCapacity | Turns::ShareOfSlowest);
-        if is_open && pass == 0 {
-            self.offer(runner, positions);
-        }
+    fn pass(&mut self, pass: usize, spec: &Spec, runner: &mut Runner) {
         let (turns, layout) = (self.turns, &self.layout);
         let sitting = Sitting { metric: spec.metric, turns, layout, pass };
         if turns.are_blocks() {
             runner.blocks(sitting, &mut self.measured);
         } else {
             runner.slices(sitting, &mut self.measured);
-        }
-    }
-
-    /// Sets the rates of an open loop.
-    fn offer(&mut self, runner: &mut Runner, (reference, control): (usize, usize)) {
-        let skipped: Vec<_> = self.measured.iter().map(|one| one.skipped.clone()).collect();
-        let mut rates = runner.capacities(&self.layout, &self.load, &skipped);
-        // The reference and its control are one server, and must be offered the same.
-        rates[control] = rates[reference];
-        if self.turns == Turns::ShareOfSlowest {
-            let slowest = rates.iter().flatten().copied().reduce(f64::min);
-            rates.iter_mut().for_each(|rate| *rate = rate.and(slowest));
-        }
-        for (measured, rate) in self.measured.iter_mut().zip(rates) {
-            measured.load.offered_per_s = rate.map(|rate| rate * self.x);
-            if measured.is_in() && rate.is_none() {
-                measured.fail("its capacity could not be measured");
-            }
         }
     }
 

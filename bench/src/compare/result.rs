@@ -304,8 +304,7 @@ pub struct Comparison {
     /// The server's value divided by the reference's, block by block: the median ratio and its 95 %
     /// interval. Above 1 means *more* of the metric, which is not always better.
     pub ratio: Estimate,
-    /// What may be said: better ("faster"), worse ("slower") or neither. A difference that not every
-    /// pass found is none.
+    /// What may be said: better ("faster"), worse ("slower") or neither.
     pub verdict: Verdict,
     /// Why it was not ranked although it was measured; e.g. "the generator was the limit".
     pub unranked: Option<String>,

@@ -73,7 +73,7 @@ impl Slicing {
     pub(super) fn of(load: &LoadInfo, turns: Turns) -> Slicing {
         if load.work_ns > 0 || load.connections * load.size_bytes > BULKY {
             SLICE_SLOW
-        } else if matches!(turns, Turns::ShareOfCapacity | Turns::ShareOfSlowest) {
+        } else if turns.are_open() {
             SLICE_OPEN
         } else if load.total_connections() >= CROWDED {
             SLICE_CROWDED

@@ -208,6 +208,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 impl Turns {
+    /// Whether messages are due by the clock.
+    pub(super) fn are_open(self) -> bool {
+        matches!(self, Turns::ShareOfCapacity | Turns::ShareOfSlowest)
+    }
+
     /// Whether they are blocks, a fresh process for each run, and not slices.
     pub(super) fn are_blocks(self) -> bool {
         matches!(self, Turns::Blocks | Turns::Silence | Turns::Served)

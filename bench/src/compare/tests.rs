@@ -26,6 +26,7 @@ fn measured(rate: f64, shift: usize, (server, client): (f64, f64)) -> Measured {
     let turn = |block: usize| Turn {
         value: rate * (1.0 + 0.005 * (((block + shift) % 5) as f64 - 2.0) / 2.0),
         messages_per_s: rate,
+        offered_per_s: None,
         per_cpu_s: Some(rate / server),
         server_cores: Some(server),
         client_busy: client,
@@ -118,7 +119,7 @@ fn a_server_is_not_ranked_by_its_rate_when_the_generator_was_the_limit() {
 fn an_offered_rate_that_was_not_achieved_is_saturation_or_the_generators_fault() {
     let outcome = |busy| {
         let mut late = measured(9e4, 0, busy);
-        late.load.offered_per_s = Some(1e5);
+        late.turns.iter_mut().flatten().for_each(|turn| turn.offered_per_s = Some(1e5));
         let entrants = [entrant("base", Origin::Workspace)];
         let place = (1.0, "100 %".to_owned());
         let point = judge::point(&entrants, &[late], place, Metric::LatencyP50, (0, 0), 1);

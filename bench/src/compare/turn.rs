@@ -29,6 +29,8 @@ pub(super) struct Turn {
     pub(super) value: f64,
     /// Messages per second.
     pub(super) messages_per_s: f64,
+    /// Messages offered per second, in an open loop.
+    pub(super) offered_per_s: Option<f64>,
     /// Messages per second of the server's CPU time, warm-up and drain included in both.
     pub(super) per_cpu_s: Option<f64>,
     /// Processors that the server kept busy.
@@ -66,6 +68,7 @@ impl Turn {
         Turn {
             value,
             messages_per_s: 0.0,
+            offered_per_s: None,
             per_cpu_s: None,
             server_cores: None,
             client_busy: 0.0,
@@ -168,6 +171,7 @@ impl Running {
                 }
             },
             messages_per_s: sample.rate(),
+            offered_per_s: slice.rate.map(|rate| rate.per_second),
             per_cpu_s: cpu.map(|cpu| all_messages as f64 / cpu.as_secs_f64()),
             server_cores: cpu.map(|cpu| cpu.as_secs_f64() / elapsed.as_secs_f64()),
             client_busy: sample.cpu.busiest_thread,

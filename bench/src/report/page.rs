@@ -308,7 +308,8 @@ fn write_method(page: &mut Markup, scenario: &Scenario) {
         page.text_element("p", &[], turns);
         let statistics = "Figures are medians over the blocks with bootstrap 95 % intervals; \
                           ratios are taken within a block, so that what disturbs a whole block \
-                          cancels out.";
+                          cancels out. Passes lie minutes apart, and what differed between them \
+                          widens the intervals.";
         page.text_element("p", &[], statistics);
         let took = format!("It took {}.", format::seconds(scenario.method.elapsed_s));
         page.text_element("p", &[], took);
