@@ -20,7 +20,14 @@ pub fn check_file(file: &Path) -> io::Result<()> {
         Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(there) if !there.is_file() => may(file, AccessFlags::W_OK),
         // A file is replaced by another, which is made beside it.
-        _ => fs::metadata(parent(file)).and_then(|_| may(parent(file), MAKE_FILES)),
+        _ => {
+            let file = target_of(file);
+            match fs::metadata(parent(&file)) {
+                Ok(parent) if !parent.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+                Ok(_) => may(parent(&file), MAKE_FILES),
+                Err(error) => Err(error),
+            }
+        }
     };
     answer.map_err(|error| cannot_write(file, &error))
 }
@@ -57,7 +64,7 @@ fn may(path: &Path, what: AccessFlags) -> io::Result<()> {
     Ok(access(path, what)?)
 }
 
-/// Writes a file whole or not at all. A symbolic link stays one, and what is no file, such as
+/// Writes a file whole or not at all. A symbolic link to a file stays one, and what is no file, such as
 /// /dev/stdout or a pipe, is written to and not replaced.
 ///
 /// # Errors
@@ -68,8 +75,12 @@ pub fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
     if special {
         return fs::write(file, bytes).map_err(|error| cannot_write(file, &error));
     }
-    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    replace_all(&[(target, bytes)])
+    replace_all(&[(target_of(file), bytes)])
+}
+
+/// What a symbolic link points at; of anything else, and of a link to nothing, itself.
+fn target_of(file: &Path) -> PathBuf {
+    fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
 }
 
 /// Writes all files under names that nobody looks at, and only when all are there gives them their own

@@ -6,8 +6,9 @@
 //! **What the kernel tells us.** Only what we ask, one socket at a time: `WouldBlock`, or bytes.
 //!
 //! **What it costs.** Two system calls for each message; and on every pass one for each client that had
-//! nothing to say, and one for the listener: the cost grows with the clients *connected*, not with those that speak. And while
-//! there is nothing to do it costs a whole CPU, unless `--wait` says how to lose time instead.
+//! nothing to say, and one for the listener: the cost grows with the clients *connected*, not with
+//! those that speak. And while there is nothing to do it costs a whole CPU, unless `--wait` says how
+//! to lose time instead.
 //!
 //! **How it differs from the model before.** `blocking` leaves the waiting to the kernel, one thread for
 //! each client. Here one thread serves all, and the waiting is ours.

@@ -12,6 +12,8 @@ use regex::Regex;
 use crate::entrant::{self, Entrant};
 use crate::statistics::BLOCKS_MIN;
 
+use super::scenario::SLICED_CONNECTIONS_MAX;
+
 /// Compare echo servers: every server through every scenario, in turns, with paired ratios,
 /// percentiles and costs. Server and client are separate processes; everything runs on loopback.
 #[derive(Clone, Debug, Parser)]
@@ -33,9 +35,9 @@ pub struct Args {
     #[arg(long)]
     pub list: bool,
 
-    /// Blocks of every scenario (rounds, where servers take turns in slices). With fewer than 6
-    /// there are no verdicts [default: 72 rounds, 8 blocks; 6
-    /// blocks with thousands of connections]
+    /// Blocks of every scenario (rounds, where servers take turns in slices); fewer of long slices,
+    /// and with thousands of connections. With fewer than 6 there are no verdicts [default: 72
+    /// rounds of 20 ms, 8 blocks]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub blocks: Option<u16>,
 
@@ -109,8 +111,8 @@ impl Layout {
     /// `None` if we may not use so many.
     pub(super) fn on(processors: usize) -> Option<Layout> {
         let ours = sched_getaffinity(Pid::from_raw(0)).ok()?;
-        let mut cpus = (0..CpuSet::count()).filter(|cpu| ours.is_set(*cpu) == Ok(true));
-        let cpus: Vec<usize> = cpus.by_ref().take(processors).collect();
+        let cpus = (0..CpuSet::count()).filter(|cpu| ours.is_set(*cpu) == Ok(true));
+        let cpus: Vec<usize> = cpus.take(processors).collect();
         let (first, last) = (*cpus.first()?, *cpus.last()?);
         (cpus.len() == processors).then(|| Layout { server: vec![first], client: vec![last] })
     }
@@ -124,9 +126,6 @@ impl Layout {
         format!("server on CPU {}, client on CPU {}", list(&self.server), list(&self.client))
     }
 }
-
-/// Connections above which there are no more blocks than a verdict needs.
-const MANY: usize = 1500;
 
 /// How much time each part takes.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +154,7 @@ impl Effort {
     /// Randomised complete blocks under a load with so many connections: opening thousands takes
     /// longer than anything else.
     pub(super) fn blocks_with(&self, connections: usize) -> usize {
-        if connections > MANY { self.blocks.min(BLOCKS_MIN) } else { self.blocks }
+        if connections > SLICED_CONNECTIONS_MAX { self.blocks.min(BLOCKS_MIN) } else { self.blocks }
     }
 
     pub(super) fn of(args: &Args) -> Effort {

@@ -29,7 +29,12 @@ pub(super) fn before(layout: &Layout) -> Environment {
         descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
         somaxconn: word("/proc/sys/net/core/somaxconn").into(),
         congestion_control: word("/proc/sys/net/ipv4/tcp_congestion_control").into(),
-        layout: layout.describe(),
+        layout: match layout.describe() {
+            free if *layout == Layout::default() => {
+                free + " where a scenario does not say otherwise"
+            }
+            pinned => pinned,
+        },
         load_before: word("/proc/loadavg").into(),
         load_after: Reading::unavailable("the run is not over"),
         steal_share: Reading::unavailable("the run is not over"),

@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::cost::{Cost, Reading};
+use crate::cost::{Cost, Reading, Usage};
 use crate::entrant::Entrant;
 use crate::load::SATURATED;
 use crate::statistics::{Estimate, Line, Verdict, by_pass, median};
 
 use super::measured::Measured;
 use super::result::{
-    Case, CaseCost, Comparison, Fit, Latency, LatencyKind, LoadInfo, Metric, Outcome, Percentile,
-    Point, Scenario,
+    Case, CaseCost, Comparison, Fit, Interleaving, Latency, LatencyKind, LoadInfo, Metric, Outcome,
+    Percentile, Point, Scenario,
 };
-use super::turn::CostRun;
 
 /// A server that uses less CPU time than this while it is quiet, in nanoseconds per second, is as
 /// good as one that uses none: ratios between such are ratios of noise.
@@ -37,7 +36,7 @@ const QUANTILES: &[f64] =
 pub(super) fn point(
     entrants: &[Entrant],
     measured: &[Measured],
-    (x, label): (f64, String),
+    (x, label, interleaving): (f64, String, Interleaving),
     metric: Metric,
     (reference, control): (usize, usize),
     seed: u64,
@@ -84,7 +83,7 @@ pub(super) fn point(
         }
     });
     let cases = cases.collect();
-    Point { x, label, noise_floor: noise_floor(metric), cases }
+    Point { x, label, interleaving, noise_floor: noise_floor(metric), cases }
 }
 
 /// How the server CPU time per message grows along the axis, for every server with enough points.
@@ -174,7 +173,7 @@ fn generator_was_the_limit(measured: &Measured) -> Option<String> {
 fn flags(measured: &Measured) -> Vec<String> {
     let mut flags = Vec::new();
     flags.extend(generator_was_the_limit(measured));
-    let steal = median_of(&measured.cost_runs, |run| cores(run, &run.usage.steal));
+    let steal = median_of(&measured.usage, |usage| cores(usage, &usage.steal));
     if let Reading::Measured(steal) = steal
         && steal > STEAL_MAX
     {
@@ -212,7 +211,7 @@ fn latencies(measured: &Measured) -> Vec<Latency> {
         (LatencyKind::Service, &all.service),
         (LatencyKind::Lateness, &all.lateness),
     ];
-    let open_loop = measured.load.offered_per_s.is_some();
+    let open_loop = offered(measured).is_some();
     let kinds = kinds.into_iter().filter(|(_, times)| !times.is_empty());
     kinds
         .map(|(kind, times)| match kind {
@@ -266,13 +265,13 @@ fn cost(measured: &Measured) -> Option<CaseCost> {
             Some(cores) => Reading::Measured(cores),
             None => Reading::unavailable("the server's CPU time could not be read"),
         },
-        client_cores: median_of(runs, |run| cores(run, &run.usage.client_cpu)),
+        client_cores: median_of(runs, |run| cores(&run.usage, &run.usage.client_cpu)),
         client_cpu_ns_per_message: match measured.median(|turn| turn.client_ns_per_message) {
             Some(ns) => Reading::Measured(ns),
             None => Reading::unavailable("no messages"),
         },
-        softirq_cores: median_of(runs, |run| cores(run, &run.usage.softirq)),
-        steal_cores: median_of(runs, |run| cores(run, &run.usage.steal)),
+        softirq_cores: median_of(runs, |run| cores(&run.usage, &run.usage.softirq)),
+        steal_cores: median_of(&measured.usage, |usage| cores(usage, &usage.steal)),
         rss_bytes: median_of(runs, |run| count(&run.cost.rss)),
         peak_rss_bytes: median_of(runs, |run| count(&run.cost.peak_rss)),
         bytes_per_connection: median_of(bytes, |bytes: &Reading<f64>| bytes.clone()),
@@ -282,8 +281,8 @@ fn cost(measured: &Measured) -> Option<CaseCost> {
 }
 
 /// Processors kept busy: the time divided by the wall clock's.
-fn cores(run: &CostRun, time: &Reading<Duration>) -> Reading<f64> {
-    time.clone().map(|time| time.as_secs_f64() / run.usage.elapsed.as_secs_f64())
+fn cores(usage: &Usage, time: &Reading<Duration>) -> Reading<f64> {
+    time.clone().map(|time| time.as_secs_f64() / usage.elapsed.as_secs_f64())
 }
 
 /// The median of what is known; if nothing is, the reason of the first.

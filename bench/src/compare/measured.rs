@@ -1,6 +1,6 @@
 //! What was measured of one server at one point, before it is summed up.
 
-use crate::cost::{Cost, Reading};
+use crate::cost::{Cost, Reading, Usage};
 use crate::load::Latency;
 
 use super::result::{LoadInfo, SyscallRate};
@@ -20,6 +20,8 @@ pub(super) struct Measured {
     pub(super) pass_ends: Vec<usize>,
     pub(super) latency: Option<Latency>,
     pub(super) cost_runs: Vec<CostRun>,
+    /// The machine's, over the slices of each pass (all servers') or over each run.
+    pub(super) usage: Vec<Usage>,
     /// Over all slices of each pass, for the split into user and system time only.
     pub(super) whole: Vec<Cost>,
     pub(super) syscalls: Reading<Vec<SyscallRate>>,
@@ -41,6 +43,7 @@ impl Measured {
             pass_ends: Vec::new(),
             latency: None,
             cost_runs: Vec::new(),
+            usage: Vec::new(),
             whole: Vec::new(),
             syscalls: Reading::unavailable("not counted in this scenario"),
             bytes_per_connection: Vec::new(),

@@ -65,6 +65,7 @@ use run::{Runner, progress_bar};
 /// When the servers do not build, one given on the command line is no echo server, no server or
 /// scenario matches, or a report cannot be written or read.
 pub fn run(args: &Args) -> io::Result<bool> {
+    entrant::raise_descriptor_limit()?;
     if args.list {
         plan::list(args);
         return Ok(true);
@@ -74,7 +75,6 @@ pub fn run(args: &Args) -> io::Result<bool> {
     if !args.test {
         check_directory(&dir)?;
     }
-    entrant::raise_descriptor_limit()?;
     let entrants = entrants(args)?;
     if !args.test {
         make_directory(&dir)?;
@@ -165,7 +165,7 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     say(format_args!("seed {seed}, {layout}, about {seconds} s"));
     'passes: for pass in 0..runner.effort.passes {
         for scenario in &mut plan {
-            scenario.pass(pass, &mut runner, positions);
+            scenario.pass(pass, &mut runner);
             if runner.interrupted() {
                 break 'passes;
             }

@@ -10,9 +10,9 @@ use crate::entrant::{self, Entrant};
 use super::args::{Args, Effort, Layout};
 use super::measured::Measured;
 use super::result::{Interleaving, LoadInfo, Method, Origin, Scenario};
-use super::run::{Runner, Sitting, Slicing, start_ms};
+use super::run::{CAPACITY_ROUNDS, Runner, Sitting, Slicing, start_ms};
 use super::scenario::{SCENARIOS, Scenario as Spec, Turns};
-use super::{judge, say};
+use super::{judge, say, served};
 
 /// Descriptors of the client that are not connections.
 const DESCRIPTOR_RESERVE: u64 = 200;
@@ -93,7 +93,7 @@ fn plan_point(
         if !chosen && index != reference && index != control {
             return Some(NOT_ASKED_FOR.to_owned());
         }
-        if load.work_ns > 0 && entrant.origin == Origin::Given {
+        if load.work_ns > 0 && !entrant.announces {
             return Some("cannot be told to compute (--work)".to_owned());
         }
         if layout.is_none() {
@@ -112,7 +112,8 @@ fn plan_point(
         let rounds = slicing.rounds(effort.rounds) as u64;
         let starts = effort.passes as u64 * start_ms(&load);
         let cost_ms = effort.cost_run.as_millis() as u64;
-        rounds * slicing.length().as_millis() as u64 + cost_ms + starts
+        let capacity = if turns.are_open() { starts + CAPACITY_ROUNDS as u64 * 20 } else { 0 };
+        rounds * slicing.length().as_millis() as u64 + cost_ms + starts + capacity
     };
     let counting_ms = if args.test { 0 } else { COUNTING_MS };
     let planned_ms = taking_part as u64 * (each_ms + counting_ms);
@@ -138,10 +139,10 @@ impl PlannedScenario {
     }
 
     /// Runs all points once more, or as many as are finished before someone asks to stop.
-    pub(super) fn pass(&mut self, pass: usize, runner: &mut Runner, positions: (usize, usize)) {
+    pub(super) fn pass(&mut self, pass: usize, runner: &mut Runner) {
         let started = Instant::now();
         if self.spec.turns.are_open() {
-            self.offer(runner, positions);
+            self.offer(runner);
         }
         for point in &mut self.points {
             let label = self.spec.label(point.x);
@@ -154,28 +155,30 @@ impl PlannedScenario {
         self.elapsed += started.elapsed();
     }
 
-    /// Sets the rates of an open loop: shares of what each server can do now. The machine may be slower
-    /// or faster in the next pass, and a share of what it once could do is no share then.
-    fn offer(&mut self, runner: &mut Runner, (reference, control): (usize, usize)) {
+    /// Sets the rates of an open loop: shares of what each server can do now. The machine may be
+    /// slower or faster in the next pass, and a share of what it once could do is no share then.
+    fn offer(&mut self, runner: &mut Runner) {
         let Some(first) = self.points.first() else { return };
-        let skipped = |index: usize| {
-            // Left out everywhere.
-            let reasons = self.points.iter().map(|point| point.measured[index].skipped.clone());
-            reasons.reduce(Option::and).flatten()
+        let left_out = |index: usize| {
+            let mut points = self.points.iter();
+            let nowhere = points.all(|point| !point.measured[index].is_in());
+            nowhere.then(|| NOT_ASKED_FOR.to_owned())
         };
-        let skipped: Vec<_> = (0..first.measured.len()).map(skipped).collect();
+        let skipped: Vec<_> = (0..first.measured.len()).map(left_out).collect();
         let mut capacities = runner.capacities(&first.layout, &first.load, &skipped);
-        // The reference and its control are one server, and must be offered the same.
-        capacities[control] = capacities[reference];
         if self.spec.turns == Turns::ShareOfSlowest {
             let slowest = capacities.iter().flatten().copied().reduce(f64::min);
-            capacities.iter_mut().for_each(|capacity| *capacity = capacity.and(slowest));
+            let slowest = slowest.unwrap_or_default();
+            capacities.iter_mut().flatten().for_each(|capacity| *capacity = slowest);
         }
         for point in &mut self.points {
             for (measured, capacity) in point.measured.iter_mut().zip(&capacities) {
-                measured.load.offered_per_s = capacity.map(|capacity| capacity * point.x);
-                if measured.is_in() && capacity.is_none() && !runner.interrupted() {
-                    measured.fail("its capacity could not be measured");
+                match capacity {
+                    Ok(capacity) => measured.load.offered_per_s = Some(capacity * point.x),
+                    Err(why) if measured.is_in() && !runner.interrupted() => {
+                        measured.fail(format!("its capacity could not be measured: {why}"));
+                    }
+                    Err(_) => {}
                 }
             }
         }
@@ -191,7 +194,8 @@ impl PlannedScenario {
         let found = self.points.iter().filter(|point| point.has_result() || !runner.interrupted());
         let points: Vec<_> = found
             .map(|point| {
-                let (place, measured) = ((point.x, spec.label(point.x)), &point.measured);
+                let way = point.interleaving(&runner.effort);
+                let (place, measured) = ((point.x, spec.label(point.x), way), &point.measured);
                 let positions = (reference, control);
                 judge::point(runner.entrants, measured, place, spec.metric, positions, runner.seed)
             })
@@ -217,54 +221,55 @@ impl PlannedScenario {
     }
 
     fn method(&self, runner: &Runner) -> Method {
-        let effort = &runner.effort;
-        let sliced = self.points.iter().rfind(|point| !point.turns.are_blocks());
-        let blocked = self.points.iter().rfind(|point| point.turns.are_blocks());
-        let blocks_count =
-            effort.blocks_with(blocked.map_or(0, |point| point.load.total_connections()));
-        let blocks = format!(
-            "{blocks_count} randomised complete blocks, a fresh process for each run of {} ms",
-            effort.run.as_millis()
-        );
-        let (interleaving, mut text) = match sliced {
-            Some(point) => {
-                let slicing = Slicing::of(&point.load, point.turns);
-                let rounds = slicing.rounds(effort.rounds);
-                let (slice_ns, warm_up_ns) =
-                    (slicing.length().as_nanos() as u64, slicing.warm_up().as_nanos() as u64);
-                let mut text = format!(
-                    "All servers live and connected, all but one stopped; {rounds} shuffled rounds \
-                     of slices of {} ms, the first {} ms of each not counted.",
-                    slicing.length().as_millis(),
-                    slicing.warm_up().as_millis()
-                );
-                if self.points.iter().any(|point| point.turns == Turns::Blocks) {
-                    text += &format!(" Where the connections of all do not fit: {blocks}.");
-                }
-                (Interleaving::Slices { rounds, slice_ns, warm_up_ns }, text)
+        let mut ways: Vec<(Interleaving, Vec<String>)> = Vec::new();
+        for point in &self.points {
+            let (way, label) = (point.interleaving(&runner.effort), self.spec.label(point.x));
+            match ways.iter_mut().find(|(known, _)| *known == way) {
+                Some((_, labels)) => labels.push(label),
+                None => ways.push((way, vec![label])),
             }
-            None => {
-                let run_ns = effort.run.as_nanos() as u64;
-                let warm_up_ns = effort.warm_up.as_nanos() as u64;
-                let interleaving =
-                    Interleaving::Blocks { blocks: blocks_count, run_ns, warm_up_ns };
-                (interleaving, format!("{}.", blocks))
+        }
+        let mut text = match ways.as_slice() {
+            [(way, _)] => format!("{way}."),
+            ways => {
+                let each =
+                    ways.iter().map(|(way, labels)| format!("{}: {way}.", labels.join(", ")));
+                each.collect::<Vec<_>>().join(" ")
             }
         };
-        let passes = effort.passes;
+        let passes = runner.effort.passes;
         if passes > 1 {
             text += &format!(" In {passes} passes over all scenarios.");
         }
         let pinned = self.points.iter().filter(|point| point.layout != Layout::default());
-        let layouts: Vec<String> = pinned.map(|point| point.layout.describe()).collect();
+        let mut layouts: Vec<String> = pinned.map(|point| point.layout.describe()).collect();
+        layouts.dedup();
         if !layouts.is_empty() {
             text += &format!(" Pinned: {}.", layouts.join("; "));
         }
-        Method { interleaving, text, passes, elapsed_s: self.elapsed.as_secs_f64() }
+        Method { text, passes, elapsed_s: self.elapsed.as_secs_f64() }
     }
 }
 
 impl PlannedPoint {
+    /// How the servers take turns here.
+    fn interleaving(&self, effort: &Effort) -> Interleaving {
+        let ns = |duration: Duration| duration.as_nanos() as u64;
+        if !self.turns.are_blocks() {
+            let slicing = Slicing::of(&self.load, self.turns);
+            let (slice_ns, warm_up_ns) = (ns(slicing.length()), ns(slicing.warm_up()));
+            let rounds = slicing.rounds(effort.rounds);
+            return Interleaving::Slices { rounds, slice_ns, warm_up_ns };
+        }
+        let (run, warm_up) = match self.turns {
+            Turns::Served => (served::PATIENCE, Duration::ZERO),
+            Turns::Silence => (effort.run, Duration::ZERO),
+            _ => (effort.run, effort.warm_up),
+        };
+        let blocks = effort.blocks_with(self.load.total_connections());
+        Interleaving::Blocks { blocks, run_ns: ns(run), warm_up_ns: ns(warm_up) }
+    }
+
     fn pass(&mut self, pass: usize, spec: &Spec, runner: &mut Runner) {
         let (turns, layout) = (self.turns, &self.layout);
         let sitting = Sitting { metric: spec.metric, turns, layout, pass };

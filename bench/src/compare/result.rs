@@ -13,6 +13,8 @@
 //! says why ([`Reading::Unavailable`]); neither is ever written as 0. Times are in nanoseconds
 //! where a field's name ends in `_ns` and in seconds where it ends in `_s`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Reading;
@@ -145,11 +147,9 @@ pub struct Scenario {
 /// How a scenario was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Method {
-    /// How the servers took turns.
-    pub interleaving: Interleaving,
     /// The method in a sentence or two, with its durations.
     pub text: String,
-    /// Passes over all scenarios that the blocks were divided among, minutes apart.
+    /// Passes over all scenarios that the blocks were divided among.
     pub passes: usize,
     /// Wall-clock time the scenario took, in seconds.
     pub elapsed_s: f64,
@@ -179,6 +179,29 @@ pub enum Interleaving {
         /// Warm-up before it, in nanoseconds.
         warm_up_ns: u64,
     },
+}
+
+impl fmt::Display for Interleaving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |ns: &u64| ns / 1_000_000;
+        match self {
+            Interleaving::Slices { rounds, slice_ns, warm_up_ns } => write!(
+                f,
+                "all servers live and connected, all but one stopped; {rounds} shuffled rounds of \
+                 slices of {} ms, the first {} ms of each not counted",
+                ms(slice_ns),
+                ms(warm_up_ns)
+            ),
+            Interleaving::Blocks { blocks, run_ns, warm_up_ns } => {
+                let run = ms(run_ns);
+                write!(f, "{blocks} randomised complete blocks, a fresh process for each run")?;
+                match ms(warm_up_ns) {
+                    0 => write!(f, " of at most {run} ms"),
+                    warm_up => write!(f, " of {run} ms after {warm_up} ms that do not count"),
+                }
+            }
+        }
+    }
 }
 
 /// What varies from point to point.
@@ -220,6 +243,8 @@ pub struct Point {
     pub x: f64,
     /// The same as text, e.g. "900 idle" or "4 KiB".
     pub label: String,
+    /// How the servers took turns here.
+    pub interleaving: Interleaving,
     /// The A/A control here: the reference server against itself. No difference within `low ..=
     /// high` of 1 is claimed. `None` when the control could not be measured (then nothing is
     /// ranked).

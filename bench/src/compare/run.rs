@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -23,8 +23,8 @@ use super::served::clients_served;
 use super::turn::{CostRun, Running, Turn};
 
 /// How long a slice is, and the part at its start that does not count: a fifth where stopping and
-/// continuing the servers is cheap, more where a thousand threads must be woken first. The 99th
-/// percentile of an open loop's slice needs a few thousand messages.
+/// continuing the servers is cheap, more where a thousand threads must be woken first, and longer
+/// where a schedule has to get going or messages take long.
 const SLICE: Slicing = Slicing { length_ms: 20, warm_up_ms: 4 };
 const SLICE_CROWDED: Slicing = Slicing { length_ms: 50, warm_up_ms: 20 };
 const SLICE_SLOW: Slicing = Slicing { length_ms: 60, warm_up_ms: 20 };
@@ -37,7 +37,7 @@ const BULKY: usize = 4 << 20;
 const TRACED_FULLY: usize = 1000;
 const TRACED_AT_MOST: u64 = 200;
 /// Rounds of slices to learn the capacity of every server, of which the median is taken.
-const CAPACITY_ROUNDS: usize = 12;
+pub(super) const CAPACITY_ROUNDS: usize = 12;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slicing {
@@ -112,9 +112,12 @@ impl Runner<'_> {
         let rounds = share(slicing.rounds(self.effort.rounds), self.effort.passes, sitting.pass);
         let mut ring = self.ring(sitting.layout, measured);
         let meters: Vec<_> = ring.iter().map(|running| Some(running.as_ref()?.meter())).collect();
+        let before = Usage::now();
         self.rounds(rounds, slicing, sitting.metric, &mut ring, measured);
+        let usage = Usage::now().since(&before);
         for ((running, meter), measured) in ring.iter_mut().zip(meters).zip(&mut *measured) {
             measured.whole.extend(meter.map(|meter| meter.stop()));
+            measured.usage.push(usage.clone());
             if let Some(running) = running {
                 measured.bytes_per_connection.push(running.bytes_per_connection.clone());
                 measured.add_latency(running.latency.take());
@@ -244,13 +247,16 @@ impl Runner<'_> {
         let (load, control) = (&measured.load, &self.control);
         if sitting.turns == Turns::Served {
             let server = entrant.start(Duration::ZERO, &sitting.layout.server)?;
-            let served = clients_served(server.addr(), load.connections)?;
-            return Ok(Some(Turn::of(served as f64)));
+            let started = Instant::now();
+            let served = clients_served(server.addr(), load.connections)? as f64;
+            let messages_per_s = served / started.elapsed().as_secs_f64();
+            return Ok(Some(Turn { messages_per_s, ..Turn::of(served) }));
         }
         let mut running = Running::start(entrant, load, sitting.layout, control, self.seed)?;
         measured.bytes_per_connection.push(running.bytes_per_connection.clone());
         if sitting.turns == Turns::Silence {
             let (turn, cost) = running.silence(self.effort.run)?;
+            measured.usage.push(cost.usage.clone());
             measured.cost_runs.push(cost);
             return Ok(Some(turn));
         }
@@ -261,11 +267,10 @@ impl Runner<'_> {
             return Ok(None);
         }
         let first = measured.cost_runs.is_empty();
-        measured.cost_runs.push(CostRun {
-            usage: Usage::now().since(&before),
-            cost: meter.stop(),
-            messages: control.answered() - answered,
-        });
+        let (usage, cost) = (Usage::now().since(&before), meter.stop());
+        let messages = control.answered() - answered;
+        measured.usage.push(usage.clone());
+        measured.cost_runs.push(CostRun { usage, cost, messages });
         measured.add_latency(running.latency.take());
         if first {
             self.count_syscalls(&mut running, measured);
@@ -282,19 +287,24 @@ impl Runner<'_> {
     }
 
     /// The capacity of each server in messages per second in a closed loop on the load's
-    /// connections.
+    /// connections, or why it could not be measured.
     pub(super) fn capacities(
         &mut self,
         layout: &Layout,
         load: &LoadInfo,
         skipped: &[Option<String>],
-    ) -> Vec<Option<f64>> {
+    ) -> Vec<Result<f64, String>> {
         let mut measured = Measured::blank(load, skipped);
         let mut ring = self.ring(layout, &mut measured);
         let slicing = Slicing::of(load, Turns::Slices);
         let rounds = CAPACITY_ROUNDS.min(self.effort.rounds);
         self.rounds(rounds, slicing, Metric::MessagesPerSecond, &mut ring, &mut measured);
-        measured.iter().map(|one| one.median(|turn| Some(turn.messages_per_s))).collect()
+        let capacity = |one: Measured| {
+            let rate = one.median(|turn| Some(turn.messages_per_s));
+            let why = one.skipped.or(one.failure).unwrap_or("no message came back".to_owned());
+            rate.ok_or(why)
+        };
+        measured.into_iter().map(capacity).collect()
     }
 
     /// What every pass ends with.

@@ -43,7 +43,7 @@ pub(super) enum Turns {
 
 /// A server with more connections than this takes its turns in blocks: opening them, and waking as
 /// many threads, takes longer than a slice.
-const SLICED_CONNECTIONS_MAX: usize = 1500;
+pub(super) const SLICED_CONNECTIONS_MAX: usize = 1500;
 
 /// The kernel decides who runs where.
 fn anywhere(_: f64) -> Option<Layout> {
@@ -238,11 +238,10 @@ impl Scenario {
         Axis { name: name.to_owned(), unit: unit.to_owned(), log }
     }
 
-    /// How the servers take turns at one point, with this many of them.
+    /// How the servers take turns at one point.
     pub(super) fn turns_at(&self, x: f64) -> Turns {
         let load = self.load(x);
-        let each = load.connections + load.idle + load.slow_readers;
-        if self.turns == Turns::Slices && each > SLICED_CONNECTIONS_MAX {
+        if self.turns == Turns::Slices && load.total_connections() > SLICED_CONNECTIONS_MAX {
             Turns::Blocks
         } else {
             self.turns

@@ -5,21 +5,30 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a client waits for its message. A place takes well below a millisecond to be served.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a client waits to be connected, and for its message. Being served takes well below a
+/// millisecond.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 /// Between two looks at those who still wait.
 const GLANCE: Duration = Duration::from_millis(1);
 /// What each client sends.
 const MESSAGE: [u8; 64] = [b'?'; 64];
 
 /// Connects `clients` clients who stay, has each send one message, and counts those who have it
-/// back. The others are connected too, as far as the kernel goes: they wait for a place.
+/// back. The others are connected too, as far as the kernel goes: they wait for a place. If its
+/// queue is too short even for that, those who are left do not try.
 ///
 /// # Errors
 ///
 /// When a client cannot connect, or its connection fails.
 pub(super) fn clients_served(addr: SocketAddr, clients: usize) -> io::Result<usize> {
-    let mut waiting = (0..clients).map(|_| connect(addr)).collect::<io::Result<Vec<_>>>()?;
+    let mut waiting = Vec::with_capacity(clients);
+    for _ in 0..clients {
+        match connect(addr) {
+            Ok(client) => waiting.push(client),
+            Err(error) if error.kind() == ErrorKind::TimedOut => break,
+            Err(error) => return Err(error),
+        }
+    }
     let mut served = Vec::new();
     let deadline = Instant::now() + PATIENCE;
     while !waiting.is_empty() && Instant::now() < deadline {
@@ -39,7 +48,7 @@ pub(super) fn clients_served(addr: SocketAddr, clients: usize) -> io::Result<usi
 }
 
 fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let mut client = TcpStream::connect(addr)?;
+    let mut client = TcpStream::connect_timeout(&addr, PATIENCE)?;
     client.write_all(&MESSAGE)?;
     client.set_nonblocking(true)?;
     Ok(client)

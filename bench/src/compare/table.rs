@@ -50,7 +50,10 @@ pub(super) fn scenario(scenario: &Scenario) -> String {
             }
         }
     }
-    text += "(per CPU s: messages per second of the server's CPU time, as a ratio; * told apart)\n";
+    if text.contains("| per CPU s ") {
+        text +=
+            "(per CPU s: messages per second of the server's CPU time, as a ratio; * told apart)\n";
+    }
     for fit in &scenario.fits {
         text += &format!(
             "{}: {} = {:.0} + {:.2} * x ({}; R² {:.3}, {} points)\n",

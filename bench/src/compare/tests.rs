@@ -14,6 +14,8 @@ use super::turn::Turn;
 use super::{baseline, environment, judge, look_at, output};
 
 const BLOCKS: usize = 20;
+const INTERLEAVING: Interleaving =
+    Interleaving::Blocks { blocks: BLOCKS, run_ns: 1, warm_up_ns: 1 };
 
 fn entrant(name: &str, origin: Origin) -> Entrant {
     let command = vec!["server".to_owned(), "{addr}".to_owned()];
@@ -50,7 +52,7 @@ fn point(rate: f64, busy: (f64, f64)) -> Point {
     let entrants = names.map(|(name, origin)| entrant(name, origin));
     let all =
         [measured(1e5, 0, (0.95, 0.8)), measured(rate, 2, busy), measured(1e5, 3, (0.95, 0.8))];
-    let place = (64.0, "64 connections".to_owned());
+    let place = (64.0, "64 connections".to_owned(), INTERLEAVING);
     judge::point(&entrants, &all, place, Metric::MessagesPerSecond, (0, 2), 1)
 }
 
@@ -66,7 +68,6 @@ fn results(point: Point) -> Results {
         concurrency: None,
     };
     let axis = Axis { name: "connections".to_owned(), unit: "connections".to_owned(), log: true };
-    let interleaving = Interleaving::Blocks { blocks: BLOCKS, run_ns: 1, warm_up_ns: 1 };
     Results {
         schema: SCHEMA,
         started_unix_s: 0,
@@ -84,7 +85,7 @@ fn results(point: Point) -> Results {
         scenarios: vec![Scenario {
             name: "active".to_owned(),
             question: "How fast?".to_owned(),
-            method: Method { interleaving, text: String::new(), passes: 2, elapsed_s: 1.0 },
+            method: Method { text: String::new(), passes: 2, elapsed_s: 1.0 },
             axis,
             metric: Metric::MessagesPerSecond,
             reference: "base".to_owned(),
@@ -121,7 +122,7 @@ fn an_offered_rate_that_was_not_achieved_is_saturation_or_the_generators_fault()
         let mut late = measured(9e4, 0, busy);
         late.turns.iter_mut().flatten().for_each(|turn| turn.offered_per_s = Some(1e5));
         let entrants = [entrant("base", Origin::Workspace)];
-        let place = (1.0, "100 %".to_owned());
+        let place = (1.0, "100 %".to_owned(), INTERLEAVING);
         let point = judge::point(&entrants, &[late], place, Metric::LatencyP50, (0, 0), 1);
         point.cases[0].outcome.clone()
     };

@@ -6,7 +6,7 @@ use super::format::{self, Unit, digits};
 use super::markup::{Attributes, Markup};
 use super::palette::Palette;
 use super::{table, view};
-use crate::compare::result::{Environment, Interleaving, Point, Results, Scenario};
+use crate::compare::result::{Environment, Point, Results, Scenario};
 use crate::cost::Reading;
 
 /// Nothing is loaded and nothing is run: whatever a name may smuggle in, there is no script to
@@ -287,29 +287,16 @@ fn write_figure(page: &mut Markup, figure: &Figure, width: f64, id: &str, file: 
 }
 
 fn write_method(page: &mut Markup, scenario: &Scenario) {
-    let time = |ns: u64| Unit::Nanoseconds.format(ns as f64);
-    let turns = match scenario.method.interleaving {
-        Interleaving::Slices { rounds, slice_ns, warm_up_ns } => format!(
-            "All servers were alive and connected, all but one stopped; each had one slice of {} \
-             in each of {rounds} shuffled rounds, of which the first {} does not count.",
-            time(slice_ns),
-            time(warm_up_ns)
-        ),
-        Interleaving::Blocks { blocks, run_ns, warm_up_ns } => format!(
-            "In each of {blocks} blocks every server ran once, in a fresh process and in shuffled \
-             order, for {} after a warm-up of {}.",
-            time(run_ns),
-            time(warm_up_ns)
-        ),
-    };
     page.element("details", &[], |page| {
         page.text_element("summary", &[], "How it was measured");
         page.text_element("p", &[], &scenario.method.text);
-        page.text_element("p", &[], turns);
-        let statistics = "Figures are medians over the blocks with bootstrap 95 % intervals; \
-                          ratios are taken within a block, so that what disturbs a whole block \
-                          cancels out. Passes lie minutes apart, and what differed between them \
-                          widens the intervals.";
+        let mut statistics = "Figures are medians over the blocks with bootstrap 95 % intervals; \
+                              ratios are taken within a block, so that what disturbs a whole \
+                              block cancels out."
+            .to_owned();
+        if scenario.method.passes > 1 {
+            statistics += " What differed between the passes widens the intervals.";
+        }
         page.text_element("p", &[], statistics);
         let took = format!("It took {}.", format::seconds(scenario.method.elapsed_s));
         page.text_element("p", &[], took);

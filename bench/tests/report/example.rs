@@ -153,11 +153,6 @@ impl Plan {
             name: self.name.to_owned(),
             question: self.question.to_owned(),
             method: Method {
-                interleaving: Interleaving::Slices {
-                    rounds: 80,
-                    slice_ns: 20_000_000,
-                    warm_up_ns: 4_000_000,
-                },
                 text: "Made up for a test; nothing was measured.".to_owned(),
                 passes: 4,
                 elapsed_s: 61.0,
@@ -181,7 +176,10 @@ impl Plan {
         let floor = if floor.high.is_finite() { floor } else { Estimate { high: 1.01, ..floor } };
         let reference = self.value(servers, index_of(servers, REFERENCE), x);
         let cases = (0..servers.len()).map(|index| self.case(servers, index, x, reference));
-        Point { x, label: label.to_owned(), noise_floor: Some(floor), cases: cases.collect() }
+        let interleaving =
+            Interleaving::Slices { rounds: 80, slice_ns: 20_000_000, warm_up_ns: 4_000_000 };
+        let label = label.to_owned();
+        Point { x, label, interleaving, noise_floor: Some(floor), cases: cases.collect() }
     }
 
     fn case(&self, servers: &[ServerInfo], index: usize, x: f64, reference: f64) -> Case {
