@@ -67,7 +67,7 @@ fn find<'a>(
 }
 
 fn is_report(file: &str) -> bool {
-    file.ends_with(".json") || Path::new(file).is_file()
+    file.ends_with(".json") || file.contains('/') || Path::new(file).is_file()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::scenario::SLICED_CONNECTIONS_MAX;
 /// Compare echo servers: every server through every scenario, in turns, with paired ratios,
 /// percentiles and costs. Server and client are separate processes; everything runs on loopback.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "compare", version)]
+#[command(name = "compare", bin_name = "cargo bench --bench compare --", version)]
 pub struct Args {
     /// Only what matches: a regular expression on "scenario/server/point", e.g.
     /// 'idle_herd.*select'. The reference server always takes part
@@ -50,7 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "LAYOUT", default_value = "none")]
     pub pin: Layout,
 
-    /// Add anyone's server in any language; {addr} is where it must listen. Repeatable
+    /// Add anyone's server in any language; {addr} is where it must listen, or {host} and {port}.
+    /// Repeatable
     #[arg(long, value_name = "NAME='COMMAND {addr}'", value_parser = entrant::given)]
     pub server: Vec<Entrant>,
 

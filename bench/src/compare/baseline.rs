@@ -30,7 +30,8 @@ pub(super) fn regressions(now: &Results, then: &Results) -> (Vec<String>, usize)
                 let Some(old) = earlier.cases.iter().find(|old| old.server == case.server) else {
                     continue;
                 };
-                compared += 1;
+                let both = !case.comparisons.is_empty() && !old.comparisons.is_empty();
+                compared += usize::from(both);
                 let place = format!("{}/{}/{}", scenario.name, case.server, point.label);
                 let same_reference = scenario.reference == before.reference;
                 if let Some(floor) = floor.filter(|_| same_reference) {
@@ -64,7 +65,11 @@ fn slower(now: &Case, then: &Case, floor: f64) -> Option<String> {
             now.metric.label(),
             old.median,
             new.median,
-            (worse - 1.0) * 100.0,
+            if now.metric.more_is_better() {
+                (1.0 - 1.0 / worse) * 100.0
+            } else {
+                (worse - 1.0) * 100.0
+            },
             (floor - 1.0) * 100.0
         )
     })

@@ -99,6 +99,9 @@ pub fn run(args: &Args) -> io::Result<bool> {
     let page = dir.join("report.html");
     let page = page.display();
     say(format_args!("\nlook at {page}; beside it: report.json, report.csv, charts as SVG"));
+    if !results.complete {
+        let _ = writeln!(io::stderr(), "interrupted: the report has what was finished until then");
+    }
     Ok(baseline.is_none_or(|then| report_regressions(&results, &then)))
 }
 
@@ -232,6 +235,10 @@ fn report_regressions(now: &Results, then: &Results) -> bool {
     let (regressions, compared) = baseline::regressions(now, then);
     let worse = regressions.len();
     say(format_args!("\nagainst the baseline: {compared} cases compared, {worse} worse"));
+    if compared == 0 {
+        say(format_args!("! the two runs have no measured case in common: choose another filter"));
+        return false;
+    }
     for regression in &regressions {
         say(format_args!("! {regression}"));
     }

@@ -74,7 +74,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         metric: Metric::LatencyP50,
         turns: Turns::Slices,
         points: &[1.0, 2.0],
-        few_points: &[2.0],
+        few_points: &[1.0, 2.0],
         load: |_| SMALL,
         layout: |x| Layout::on(x as usize),
         fitted: false,

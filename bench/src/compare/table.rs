@@ -1,5 +1,7 @@
 //! The tables on the terminal.
 
+use std::collections::BTreeMap;
+
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
@@ -45,10 +47,8 @@ pub(super) fn scenario(scenario: &Scenario) -> String {
             if let Outcome::Failed(reason) | Outcome::Invalid(reason) = &case.outcome {
                 text += &format!("! {}: {reason}\n", case.server);
             }
-            for flag in &case.flags {
-                text += &format!("! {}: {flag}\n", case.server);
-            }
         }
+        text += &flags(point);
     }
     if text.contains("| per CPU s ") {
         text +=
@@ -64,6 +64,18 @@ pub(super) fn scenario(scenario: &Scenario) -> String {
         text += &format!("note: {note}\n");
     }
     text
+}
+
+/// A line for each flag, with the servers that it is about: what happens to the machine happens to
+/// all.
+fn flags(point: &Point) -> String {
+    let mut flagged: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for case in &point.cases {
+        for flag in &case.flags {
+            flagged.entry(flag).or_default().push(&case.server);
+        }
+    }
+    flagged.iter().map(|(flag, servers)| format!("! {}: {flag}\n", servers.join(", "))).collect()
 }
 
 fn noise_floor(point: &Point) -> String {
