@@ -11,7 +11,7 @@ use super::result::{
     SCHEMA, Scenario, ServerInfo,
 };
 use super::turn::Turn;
-use super::{baseline, environment, judge, look_at, output};
+use super::{baseline, environment, judge, look_at, output, table};
 
 const BLOCKS: usize = 20;
 const INTERLEAVING: Interleaving =
@@ -140,6 +140,15 @@ fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
     assert!(found[0].starts_with("active/other/64 connections: messages/s"), "{found:?}");
     let (found, _) = baseline::regressions(&results(point(11e4, (0.95, 0.8))), &then);
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn what_happens_to_all_is_said_once() {
+    let mut point = point(9e4, (0.95, 0.8));
+    point.cases.iter_mut().for_each(|case| case.flags = vec!["a bad moment".to_owned()]);
+    let text = table::scenario(&results(point).scenarios[0]);
+    assert!(text.contains("\n! base, other, base (again): a bad moment\n"), "{text}");
+    assert_eq!(text.matches("a bad moment").count(), 1, "{text}");
 }
 
 #[test]

@@ -56,9 +56,8 @@ impl Artist<'_> {
             title: format!("System calls per message, {}", point.label),
             bars: bars.collect(),
         };
-        let caption = "Counted in a run of its own, untimed. Moving the bytes takes the same \
-                       calls in every readiness model; what is added to them is the model's own \
-                       price.";
+        let caption = "Counted in a run of its own, untimed. A message has to be received and \
+                       sent; what is added to that is the model's own price.";
         Some(self.figure("syscalls", caption.to_owned(), Drawing::Stack(chart)))
     }
 }
