@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(criterion_only(&args("--baseline old")), Some("--baseline"));
         assert_eq!(compare_only(&args("--baseline old")), None);
         assert_eq!(criterion_only(&args("--baseline old.json")), None);
+        assert_eq!(criterion_only(&args("--baseline /no/such/report")), None);
         assert_eq!(compare_only(&args("--baseline=old.json")), Some("--baseline"));
     }
 }

@@ -13,6 +13,7 @@
 //! | `guard` | what must not outlive this process, however it ends |
 //! | [`load`] | the load engine behind `loadgen` and the benches |
 //! | [`report`] | what was found, as a page with charts |
+//! | [`seccomp`] | a kernel that refuses a system call, for tests |
 //! | [`statistics`] | medians, intervals and verdicts over blocks |
 //! | [`conformance`] | the contract every server keeps, case by case |
 //!
@@ -30,4 +31,5 @@ mod guard;
 pub mod load;
 pub mod process;
 pub mod report;
+pub mod seccomp;
 pub mod statistics;

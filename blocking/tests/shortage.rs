@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
 
 use std::fs;
-use std::io::{Error, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use bench::process::{Ended, Process};
+use bench::seccomp;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -23,28 +23,6 @@ fn server(options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blocking"));
     command.args(["--addr", "127.0.0.1:0"]).args(options);
     command
-}
-
-/// Makes fork(2) fail in the process to be started, as RLIMIT_NPROC does for those who are not root.
-fn refuse_processes(command: &mut Command) {
-    let bpf = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
-    let mut filter = [
-        bpf(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0), // The number of the system call.
-        bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_clone as u32),
-        bpf(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | Errno::EAGAIN as u32),
-        bpf(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let install = move || {
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: prctl(2) is async-signal-safe, and the program outlives the calls.
-        let failed = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != 0
-        };
-        if failed { Err(Error::last_os_error()) } else { Ok(()) }
-    };
-    // SAFETY: the closure makes two system calls and allocates nothing.
-    unsafe { command.pre_exec(install) };
 }
 
 /// Limits the address space of a server that runs: none is left for another stack, or there is again.
@@ -92,7 +70,8 @@ fn without_processes_it_is_said_once() {
         [&["--per-client", "process"][..], &["--per-client", "process", "--prefork", "3"]]
     {
         let mut command = server(options);
-        refuse_processes(&mut command);
+        // As RLIMIT_NPROC does for those who are not root.
+        seccomp::refuse(&mut command, libc::SYS_clone, Errno::EAGAIN);
         let server = Process::start(&mut command).unwrap();
         let _waiting = client(&server);
         thread::sleep(A_WHILE);

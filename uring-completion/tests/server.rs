@@ -3,12 +3,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
 use bench::catalogue;
 use bench::process::Process;
+use bench::seccomp;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -18,29 +18,6 @@ fn server(options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uring-completion"));
     command.args(["--addr", "127.0.0.1:0"]).args(options);
     command
-}
-
-/// Makes io_uring_setup(2) fail in the process to be started, as a container's filter does.
-fn refuse_io_uring(command: &mut Command, errno: Errno) {
-    let bpf = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
-    let setup = libc::SYS_io_uring_setup as u32;
-    let mut filter = [
-        bpf(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0), // The number of the system call.
-        bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, setup),
-        bpf(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
-        bpf(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let install = move || {
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: prctl(2) is async-signal-safe, and the program outlives the calls.
-        let failed = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != 0
-        };
-        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
-    };
-    // SAFETY: the closure makes two system calls and allocates nothing.
-    unsafe { command.pre_exec(install) };
 }
 
 /// The binary, as cargo built it.
@@ -56,7 +33,7 @@ fn a_kernel_that_refuses_it_is_one_clear_line_and_exit_status_1() {
     ];
     for (errno, hint) in refusals {
         let mut command = server(&[]);
-        refuse_io_uring(&mut command, errno);
+        seccomp::refuse(&mut command, libc::SYS_io_uring_setup, errno);
         let ended = Process::run_to_end(&mut command, LIMIT).unwrap();
         assert_eq!(ended.status.code(), Some(1), "{errno}: {ended:?}");
         assert_eq!(ended.stdout, "", "{errno}");
@@ -70,7 +47,7 @@ fn a_kernel_that_refuses_it_is_one_clear_line_and_exit_status_1() {
 fn the_catalogue_knows_when_the_kernel_refuses_it() {
     let catalogued = catalogue::of_package("uring-completion").next().unwrap();
     let mut command = Command::new(SERVER);
-    refuse_io_uring(&mut command, Errno::EPERM);
+    seccomp::refuse(&mut command, libc::SYS_io_uring_setup, Errno::EPERM);
     let why = catalogued.unavailable(&mut command).unwrap();
     assert!(why.contains("io_uring is not available: it is forbidden here"), "{why}");
 }

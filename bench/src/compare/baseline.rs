@@ -54,10 +54,11 @@ fn slower(now: &Case, then: &Case, floor: f64) -> Option<String> {
         return None;
     }
     let (new, old) = (now.ratio, then.ratio);
+    let change = new.median / old.median;
     let (worse, apart) = if now.metric.more_is_better() {
-        (old.median / new.median, new.high < old.low)
+        (1.0 / change, new.high < old.low)
     } else {
-        (new.median / old.median, new.low > old.high)
+        (change, new.low > old.high)
     };
     (worse > floor && apart).then(|| {
         format!(
@@ -65,11 +66,7 @@ fn slower(now: &Case, then: &Case, floor: f64) -> Option<String> {
             now.metric.label(),
             old.median,
             new.median,
-            if now.metric.more_is_better() {
-                (1.0 - 1.0 / worse) * 100.0
-            } else {
-                (worse - 1.0) * 100.0
-            },
+            (change - 1.0).abs() * 100.0,
             (floor - 1.0) * 100.0
         )
     })

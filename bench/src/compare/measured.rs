@@ -34,6 +34,7 @@ impl Measured {
         skipped.iter().map(|skipped| Measured::nothing(load.clone(), skipped.clone())).collect()
     }
 
+    /// Nothing yet.
     pub(super) fn nothing(load: LoadInfo, skipped: Option<String>) -> Measured {
         Measured {
             load,

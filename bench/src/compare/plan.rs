@@ -109,11 +109,14 @@ fn plan_point(
         effort.blocks_with(load.total_connections()) as u64 * runner.block_ms(&load)
     } else {
         let slicing = Slicing::of(&load, turns);
+        let slice_ms = slicing.length().as_millis() as u64;
         let rounds = slicing.rounds(effort.rounds) as u64;
         let starts = effort.passes as u64 * start_ms(&load);
         let cost_ms = effort.cost_run.as_millis() as u64;
-        let capacity = if turns.are_open() { starts + CAPACITY_ROUNDS as u64 * 20 } else { 0 };
-        rounds * slicing.length().as_millis() as u64 + cost_ms + starts + capacity
+        let closed_ms = Slicing::of(&load, Turns::Slices).length().as_millis() as u64;
+        let capacity_ms =
+            if turns.are_open() { starts + CAPACITY_ROUNDS as u64 * closed_ms } else { 0 };
+        rounds * slice_ms + cost_ms + starts + capacity_ms
     };
     let counting_ms = if args.test { 0 } else { COUNTING_MS };
     let planned_ms = taking_part as u64 * (each_ms + counting_ms);
