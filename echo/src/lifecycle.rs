@@ -75,18 +75,28 @@ impl Lifecycle {
         &mut self,
         clients: impl ExactSizeIterator<Item = &'a mut C>,
     ) -> bool {
-        let drain_begins = self.deadline.is_none() && self.stop.requested();
+        self.is_over_for(clients.len(), |_, tell| clients.for_each(tell))
+    }
+
+    /// As [`is_over`](Lifecycle::is_over), for `active` clients that cannot be borrowed all at once, such
+    /// as clients behind locks. `tell_each` is called when there is something to tell. It learns whether
+    /// this is a drain, and passes every client to the function that it is given.
+    pub fn is_over_for<C: Served>(
+        &mut self,
+        active: usize,
+        tell_each: impl FnOnce(bool, &mut dyn FnMut(&mut C)),
+    ) -> bool {
+        let drain_begins = !self.is_draining() && self.stop.requested();
         if drain_begins {
             self.deadline = Some(Instant::now() + self.drain);
         }
-        let over = self.deadline.is_some_and(|at| clients.len() == 0 || at <= Instant::now());
+        let over = self.deadline.is_some_and(|at| active == 0 || at <= Instant::now());
         let idle_ticks = self.idle.ticked();
         self.shut_down = drain_begins;
         if drain_begins || over || idle_ticks {
-            for client in clients {
+            tell_each(self.is_draining(), &mut |client| {
                 if over {
-                    self.tally.cut_off(client.stream());
-                    continue;
+                    return self.tally.cut_off(client.stream());
                 }
                 if drain_begins {
                     let _ = client.stream().shutdown(Shutdown::Read);
@@ -96,7 +106,7 @@ impl Lifecycle {
                     self.tally.idle(client.stream());
                     let _ = client.stream().shutdown(Shutdown::Both);
                 }
-            }
+            });
         }
         over
     }
@@ -119,13 +129,18 @@ impl Lifecycle {
     /// Whether to accept, or to watch for clients to accept, while `active` clients are connected. Not
     /// during a drain.
     pub fn accepts(&self, listener: &mut Listener, active: usize) -> bool {
-        self.deadline.is_none() && listener.is_open(active)
+        !self.is_draining() && listener.is_open(active)
+    }
+
+    /// Whether a stop has begun: clients finish, and no one is accepted.
+    pub fn is_draining(&self) -> bool {
+        self.deadline.is_some()
     }
 
     /// The descriptor that becomes readable at a request to stop; `None` from the drain on, since it
     /// stays readable.
     pub fn stop_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.deadline.is_none().then_some(self.stop.as_fd())
+        (!self.is_draining()).then_some(self.stop.as_fd())
     }
 
     /// The longest time to wait: until the drain, a pause of `listener` or the idle clock needs the loop,
