@@ -24,8 +24,6 @@ pub struct Lifecycle {
     /// When the drain that has begun must end.
     deadline: Option<Instant>,
     idle: IdleClock,
-    /// The last [`is_over`](Lifecycle::is_over) shut clients down.
-    shut_down: bool,
     /// What was done.
     pub tally: Tally,
 }
@@ -62,7 +60,6 @@ impl Lifecycle {
             drain: options.drain,
             deadline: None,
             idle: IdleClock::new(options),
-            shut_down: false,
             tally: Tally::new(options),
         })
     }
@@ -92,7 +89,6 @@ impl Lifecycle {
         }
         let over = self.deadline.is_some_and(|at| active == 0 || at <= Instant::now());
         let idle_ticks = self.idle.ticked();
-        self.shut_down = drain_begins;
         if drain_begins || over || idle_ticks {
             tell_each(self.is_draining(), &mut |client| {
                 if over {
@@ -102,19 +98,12 @@ impl Lifecycle {
                     let _ = client.stream().shutdown(Shutdown::Read);
                 }
                 if idle_ticks && client.tick() {
-                    self.shut_down = true;
                     self.tally.idle(client.stream());
                     let _ = client.stream().shutdown(Shutdown::Both);
                 }
             });
         }
         over
-    }
-
-    /// Whether the last [`is_over`](Lifecycle::is_over) shut clients down. select(2) and epoll(7) report
-    /// such a client as ready; a model that hears of nothing but the peer's doings must ask them all.
-    pub fn has_shut_down(&self) -> bool {
-        self.shut_down
     }
 
     /// Whether to skip the rest of a turn: a stop was requested, or the time of its drain is over. Then

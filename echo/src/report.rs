@@ -21,7 +21,7 @@ pub struct Totals {
     pub errors: u64,
     /// With several accepting loops or processes: the connections of each, which may be uneven.
     pub shares: Vec<u64>,
-    /// Overflows of the kernel's queue, for a model that has one: each made it ask every client.
+    /// Overflows of the queue of signals, for the model that has one.
     pub overflows: u64,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Totals {
             write!(f, ", connections of each acceptor {shares:?}")?;
         }
         if *overflows > 0 {
-            write!(f, ", overflows of the queue {overflows}")?;
+            write!(f, ", overflows of the signal queue {overflows}")?;
         }
         Ok(())
     }

@@ -1,5 +1,40 @@
 //! # signal-driven: the kernel sends a signal that names the socket
 //!
+//! **What blocks, and where.** Only sigtimedwait(2), until a signal is queued (or read(2) of a
+//! signalfd(2), with `--take signalfd`). Every socket is non-blocking. The signals are blocked, which
+//! means that no handler runs: they queue up until this thread takes them.
+//!
+//! **What the kernel tells us.** One signal for each event: bytes have arrived, a peer has closed, a full
+//! socket has room again. si_fd names the descriptor, si_band says what happened. An event is told once, as
+//! under edge triggering: what is left unread sends no second signal. So the loop remembers it.
+//!
+//! **What it costs.** Three system calls for a message: sigtimedwait, read, write. Echoing adds none: only
+//! a socket that refused bytes sends a signal when it has room. A silent client costs nothing. But a client
+//! that sends in pieces costs a signal for each piece, even when one read takes them all. A signalfd hands
+//! out up to 64 signals at once: three calls with one busy client, and near two with many.
+//!
+//! **How it differs from the model before.** `nonblocking` asks every socket, again and again. Here the
+//! kernel says whom to ask, and the loop sleeps until then.
+//!
+//! **Why epoll has replaced it.** It is as fast as epoll, and scales as well. But:
+//! - A signal belongs to the whole process. Two libraries that choose the same number steal each other's
+//!   events. A thread that does not block it is killed by it.
+//! - The queue has an end (RLIMIT_SIGPENDING), and all processes of a user share it. On overflow the kernel
+//!   sends a plain SIGIO, which names nobody. Then this loop asks every socket, as `nonblocking` does.
+//! - A queued signal is never taken back: it can name a descriptor that was closed and is another client
+//!   by now. epoll forgets a closed socket, and hands back a token of ours.
+//! - One signal for each event, not for each ready socket: one client that sends fast fills the queue.
+//! - Each socket is watched for everything at once. There is no interest in reading alone.
+//!
+//! ```console
+//! $ cargo run --release -p signal-driven
+//! listening on 127.0.0.1:7000
+//! $ echo hello | nc -N 127.0.0.1 7000
+//! hello
+//! ```
+//!
+//! Not here: handlers that do the work. Little is allowed in a handler (signal-safety(7)). The system calls
+//! are in `signals.rs`.
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
@@ -21,10 +56,10 @@ use socket2::Socket;
 
 use crate::signals::{Signal, Signals, Take};
 
-/// Signals to take before the clients that were not finished in the turn before get their next one.
+/// Signals to take in one turn while there are clients to ask: neither may keep the other waiting.
 const SIGNALS_PER_TURN: usize = 64;
 
-/// Steps of one client in a turn. One moves at most 64 KiB, and burns `--work` once.
+/// Steps of one client in one turn. A step moves at most 64 KiB, and burns `--work` once.
 const STEPS_PER_TURN: usize = 4;
 
 /// TCP echo server: one thread waits for signals, each of which names a socket
@@ -34,7 +69,7 @@ struct Args {
     #[command(flatten)]
     options: Options,
 
-    /// The system call that takes signals
+    /// The system call that takes the signals
     #[arg(long, value_enum, default_value_t = Take::Sigtimedwait)]
     take: Take,
 }
@@ -47,26 +82,34 @@ fn serve(args: &Args) -> echo::Result<Totals> {
     let options = &args.options;
     let mut life = Lifecycle::new(options)?;
     let mut signals = Signals::new(args.take)?;
+    if let Some(stop) = life.stop_fd() {
+        signals.watch(stop)?; // SIGINT and SIGTERM write to a pipe: a stop wakes the loop like a client.
+    }
     let mut listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
     listener.set_nonblocking()?;
     let listener_fd = listener.as_fd().as_raw_fd();
     signals.watch(listener.as_fd())?;
-    if let Some(stop) = life.stop_fd() {
-        signals.watch(stop)?; // A stop becomes one more signal to wait for.
-    }
     let mut clients: HashMap<RawFd, Connection<Socket>> = HashMap::new();
     let mut scratch = Scratch::new(options);
-    // Whether clients may wait, and which sockets may have news, that no signal will come for.
+    // What no signal will tell: whether clients wait to be accepted, and which clients to ask.
     let mut somebody_connects = true;
-    let mut unfinished = BTreeSet::new();
-    let mut turn = Vec::new();
+    let mut to_ask = BTreeSet::new();
+    let mut ready = Vec::new();
     let mut overflows = 0;
-    while !life.is_over(clients.values_mut()) {
-        if life.has_shut_down() {
-            unfinished.extend(clients.keys());
+    loop {
+        let over = life.is_over_for(clients.len(), |_, tell| {
+            for (&fd, client) in &mut clients {
+                tell(client);
+                to_ask.insert(fd); // It may be shut down now, and our own shutdown sends no signal.
+            }
+        });
+        if over {
+            return Ok(Totals { overflows, ..life.totals() });
         }
-        let accepts = somebody_connects && life.accepts(&mut listener, clients.len());
-        let (most, wait) = if accepts || !unfinished.is_empty() {
+
+        // Sleep only when there is nothing left to do.
+        let accepts = life.accepts(&mut listener, clients.len());
+        let (most, wait) = if accepts && somebody_connects || !to_ask.is_empty() {
             (SIGNALS_PER_TURN, Some(Duration::ZERO))
         } else {
             (1, life.longest_wait(&listener))
@@ -75,34 +118,36 @@ fn serve(args: &Args) -> echo::Result<Totals> {
             match signals.take(wait)? {
                 None => break,
                 Some(Signal::Socket { fd, .. }) if fd == listener_fd => somebody_connects = true,
-                Some(Signal::Socket { fd, only_readable }) => turn.push((fd, only_readable)),
+                Some(Signal::Socket { fd, only_readable }) => ready.push((fd, only_readable)),
                 Some(Signal::Overflow) => {
-                    signals.discard()?;
-                    somebody_connects = true;
-                    unfinished.extend(clients.keys());
                     overflows += 1;
+                    signals.discard()?; // Every socket is asked now: they would only ask again.
+                    somebody_connects = true;
+                    to_ask.extend(clients.keys());
                 }
             }
         }
-        if somebody_connects && life.accepts(&mut listener, clients.len()) {
+
+        if accepts && somebody_connects {
             somebody_connects =
-                accept(&mut listener, &signals, &mut clients, &mut unfinished, &mut life.tally)?;
+                accept(&mut listener, &signals, &mut clients, &mut to_ask, &mut life.tally)?;
         }
-        turn.extend(mem::take(&mut unfinished).into_iter().map(|fd| (fd, false)));
-        for (fd, only_readable) in turn.drain(..) {
-            if unfinished.contains(&fd) {
-                continue; // It has had its steps in this turn.
+
+        ready.extend(mem::take(&mut to_ask).into_iter().map(|fd| (fd, false)));
+        for (fd, only_readable) in ready.drain(..) {
+            if to_ask.contains(&fd) {
+                continue; // It has had its steps, and is asked in the next turn.
             }
-            // A signal may be late: the client has gone, and another may have its descriptor.
+            // A late signal names a client that has gone, or the next one with the same descriptor. The
+            // number is all that we know, so ask the socket: at worst, the read answers `WouldBlock`.
             let Some(client) = clients.get_mut(&fd) else { continue };
             match advance(client, only_readable, &mut scratch, &mut life) {
                 Next::Signal => {}
-                Next::Turn => _ = unfinished.insert(fd),
+                Next::Turn => _ = to_ask.insert(fd),
                 Next::Close => _ = clients.remove(&fd),
             }
         }
     }
-    Ok(Totals { overflows, ..life.totals() })
 }
 
 /// Accepts clients that wait, up to a bound. Returns whether more may wait.
@@ -110,7 +155,7 @@ fn accept(
     listener: &mut Listener,
     signals: &Signals,
     clients: &mut HashMap<RawFd, Connection<Socket>>,
-    unfinished: &mut BTreeSet<RawFd>,
+    to_ask: &mut BTreeSet<RawFd>,
     tally: &mut Tally,
 ) -> io::Result<bool> {
     for _ in 0..ACCEPTS_PER_TURN {
@@ -121,8 +166,8 @@ fn accept(
                     return Ok(true);
                 }
                 tally.opened(&stream);
-                // What arrived before it was watched sent no signal: look once.
-                unfinished.insert(stream.as_raw_fd());
+                // What arrived before the socket was watched has sent no signal.
+                to_ask.insert(stream.as_raw_fd());
                 clients.insert(stream.as_raw_fd(), Connection::new(stream));
             }
             Accepted::Nobody => return Ok(false),
@@ -136,34 +181,39 @@ fn accept(
 enum Next {
     /// The next signal that names it.
     Signal,
-    /// The next turn: it has had its steps, and no signal will come for what is left.
+    /// The next turn: no signal will come for what is left.
     Turn,
     /// Nothing more.
     Close,
 }
 
-/// Lets a client take steps until it would block, or has had its share of the turn.
+/// Lets a client take its steps of one turn, until a signal will tell when there is more to do.
+///
+/// This is so when the socket answers `WouldBlock`. It is also so after a short read, which has emptied the
+/// socket: what comes later sends a signal of its own, a FIN too. But a signal that came while bytes were
+/// pending was taken without a read. So only a client that was waiting to read may stop here.
 fn advance(
     client: &mut Connection<Socket>,
     only_readable: bool,
     scratch: &mut Scratch,
     life: &mut Lifecycle,
 ) -> Next {
-    let short_read_is_enough = only_readable && !client.wants_to_write();
+    let short_read_ends = only_readable && !client.wants_to_write();
     for _ in 0..STEPS_PER_TURN {
         if life.must_hurry() {
             break;
         }
         let step = life.tally.step(client.step(scratch), client.stream());
-        if step.wants == Wants::Close {
-            return Next::Close;
-        }
-        if step.would_block && step.received == 0 {
-            return Next::Signal;
-        }
-        let emptied = (1..scratch.size()).contains(&step.received) && step.wants == Wants::Read;
-        if emptied && short_read_is_enough {
-            return Next::Signal;
+        let short_read = (1..scratch.size()).contains(&step.received);
+        match step.wants {
+            Wants::Close => return Next::Close,
+            Wants::Read if step.would_block || short_read && short_read_ends => {
+                return Next::Signal;
+            }
+            // A Unix socket that refuses bytes may have room again before it has noted to send a signal
+            // for it. So a write that blocks is tried twice: after the read, and alone.
+            Wants::Write if step.would_block && step.received == 0 => return Next::Signal,
+            Wants::Read | Wants::Write => {}
         }
     }
     Next::Turn
