@@ -10,9 +10,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::build::{Binaries, build_servers};
-use crate::catalogue::{Concurrency, PerClient, SERVERS, Server, Traits};
 use crate::compare::result::Origin;
-use crate::process::{Process, command_for, free_addr};
+use server_process::catalogue::{Concurrency, PerClient, SERVERS, Server, Traits};
+use server_process::process::{Process, command_for, free_addr};
 
 /// Descriptors that a server needs besides those of its clients.
 const DESCRIPTOR_RESERVE: u64 = 40;

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use bench::process::Process;
+use server_process::process::Process;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
