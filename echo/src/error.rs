@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use nix::errno::Errno;
+
 use crate::Address;
 
 /// The result of a server's `serve`, and of what can end it.
@@ -39,5 +41,11 @@ impl Error {
     /// The error of options that make no sense together; `message` says what to do.
     pub fn bad_arguments(message: impl fmt::Display) -> Error {
         Error::BadArguments(message.to_string())
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Error {
+        Error::Io(errno.into())
     }
 }

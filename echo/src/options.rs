@@ -1,6 +1,5 @@
 //! The command line that all servers have in common.
 
-use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -79,8 +78,7 @@ impl Options {
             ))),
             Some(asked) => Ok(asked),
             None => {
-                let (soft_limit, _) =
-                    getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
+                let (soft_limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
                 let descriptors = usize::try_from(soft_limit).unwrap_or(usize::MAX);
                 Ok(descriptors.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, ceiling))
             }

@@ -77,7 +77,7 @@ fn serve(args: &Args) -> echo::Result<Totals> {
             Ok(()) => {}
             // A signal came first, and the answer says nothing.
             Err(Errno::EINTR) => continue,
-            Err(error) => return Err(io::Error::from(error).into()),
+            Err(error) => return Err(error.into()),
         }
 
         let mut answers = ready.iter().copied().skip(1); // `is_over` looks at the stop.
