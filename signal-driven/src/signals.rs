@@ -232,3 +232,43 @@ fn signal(number: c_int, fd: RawFd, band: c_long) -> Signal {
     let readable = c_long::from(libc::POLLIN | libc::POLLRDNORM);
     Signal::Socket { fd, only_readable: band == readable }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// One test: a discard is for all threads of the process.
+    #[test]
+    fn signals_name_the_descriptor_and_are_thrown_away_by_a_discard() -> io::Result<()> {
+        for take in [Take::Sigtimedwait, Take::Signalfd] {
+            let mut signals = Signals::new(take)?;
+            let (watched, mut peer) = UnixStream::pair()?;
+            peer.write_all(b"before")?;
+            signals.watch(watched.as_fd())?;
+            let at_once = Some(Duration::ZERO);
+            assert!(signals.take(at_once)?.is_none());
+
+            peer.write_all(b"after")?;
+            let here = watched.as_raw_fd();
+            let named =
+                |signal| matches!(signal, Signal::Socket { fd, only_readable: true } if fd == here);
+            assert!(signals.take(None)?.is_some_and(named));
+            assert!(signals.take(at_once)?.is_none());
+
+            // More than one read of a signalfd takes: some are read, some are queued.
+            for _ in 0..2 * BATCH {
+                peer.write_all(b"more")?;
+            }
+            assert!(signals.take(at_once)?.is_some_and(named));
+            signals.discard()?;
+            assert!(signals.take(at_once)?.is_none());
+            drop(peer);
+            let hung_up = |signal| matches!(signal, Signal::Socket { only_readable: false, .. });
+            assert!(signals.take(None)?.is_some_and(hung_up));
+        }
+        Ok(())
+    }
+}

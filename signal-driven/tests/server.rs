@@ -2,17 +2,17 @@
 #![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bench::process::Process;
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
+use server_process::process::Process;
 use socket2::SockRef;
 
 /// How long to wait for what must happen.
@@ -53,10 +53,19 @@ fn expect_end(mut client: &TcpStream) {
 /// Stops the server, and waits until it has stopped: what clients do now is queued.
 fn freeze(process: &Process) {
     process.signal(Signal::SIGSTOP).unwrap();
-    let deadline = Instant::now() + LIMIT;
     let stat = format!("/proc/{}/stat", process.pid());
-    while !fs::read_to_string(&stat).unwrap().contains(") T ") {
-        assert!(Instant::now() < deadline, "it does not stop");
+    wait_until("it has stopped", || fs::read_to_string(&stat).unwrap().contains(") T "));
+}
+
+/// How many descriptors it has open.
+fn descriptors(process: &Process) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -166,34 +175,24 @@ fn the_end_of_the_stream_is_found_behind_the_last_bytes() {
     }
 }
 
-/// Of what a greedy client has sent, the server echoes a part before the next client's message. With the
-/// work that each read costs, the whole would take it seconds.
+/// All clients compute when the stop comes, which takes 20 times longer than `--drain` allows.
 #[test]
-fn a_client_with_much_to_say_does_not_keep_the_next_one_waiting() {
-    const MUCH: usize = 3 << 20;
+fn a_drain_does_not_wait_for_clients_that_compute() {
+    const CLIENTS: u32 = 200;
+    const WORK: Duration = Duration::from_millis(50);
     for take in TAKES {
-        let process = Process::start(&mut server(take, &["--work", "50ms"])).unwrap();
-        let (mut greedy, modest) = (client(&process), client(&process));
-        exchange(&modest, b"hello");
-        exchange(&greedy, b"hello");
+        let options = ["--work", "50ms", "--drain", "500ms"];
+        let mut process = Process::start(&mut server(take, &options)).unwrap();
+        let before = descriptors(&process);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| client(&process)).collect();
+        wait_until("all are accepted", || descriptors(&process) == before + clients.len());
         freeze(&process);
-        greedy.set_nonblocking(true).unwrap();
-        let mut sent = 0;
-        while sent < MUCH {
-            match greedy.write(&[b'x'; 64 << 10]) {
-                Ok(count) => sent += count,
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    break; // The sockets hold no more.
-                }
-            }
-        }
-        (&modest).write_all(b"and me?").unwrap();
+        clients.iter_mut().for_each(|client| client.write_all(b"compute").unwrap());
         thaw(&process);
-        expect(&modest, b"and me?");
-        let mut echoed = vec![0; MUCH];
-        let echoed = greedy.peek(&mut echoed).unwrap_or(0);
-        assert!(echoed < sent / 2, "{take}: {echoed} of {sent} bytes came first");
+        expect(&clients[0], b"compute");
+        process.signal(Signal::SIGTERM).unwrap();
+        let ended = process.wait(CLIENTS * WORK / 2).unwrap();
+        assert!(ended.is_some_and(|ended| ended.is_success()), "{take}: it drains for too long");
     }
 }
 
@@ -202,9 +201,11 @@ fn a_client_with_much_to_say_does_not_keep_the_next_one_waiting() {
 fn an_idle_client_is_closed() {
     for take in TAKES {
         let process = Process::start(&mut server(take, &["--idle-timeout", "100ms"])).unwrap();
+        let before = descriptors(&process);
         let clients = [client(&process), client(&process)];
         exchange(&clients[0], b"hello");
         clients.iter().for_each(expect_end);
+        wait_until("both are closed", || descriptors(&process) == before);
         stop(process);
     }
 }
