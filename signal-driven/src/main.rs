@@ -1,30 +1,37 @@
 //! # signal-driven: the kernel sends a signal that names the socket
 //!
-//! **What blocks, and where.** Only sigtimedwait(2), until a signal is queued (or read(2) of a
-//! signalfd(2), with `--take signalfd`). Every socket is non-blocking. The signals are blocked, which
-//! means that no handler runs: they queue up until this thread takes them.
+//! **What blocks, and where.** Only sigtimedwait(2), or read(2) of a signalfd(2), until a signal is
+//! queued. Every socket is non-blocking. The signals are blocked, which means that they interrupt
+//! nothing: each waits in a queue until this thread takes it.
 //!
-//! **What the kernel tells us.** One signal for each event: bytes have arrived, a peer has closed, a full
-//! socket has room again. si_fd names the descriptor, si_band says what happened. An event is told once, as
-//! under edge triggering: what is left unread sends no second signal. So the loop remembers it.
+//! **What the kernel tells us.** One signal for each event of a watched socket: bytes or a FIN have
+//! arrived, a full socket has room again, an error. si_fd names the descriptor, si_band says what
+//! happened. As under edge triggering, each event is told once, and what is left unread sends no
+//! second signal.
 //!
-//! **What it costs.** Three system calls for a message: sigtimedwait, read, write. Echoing adds none: only
-//! a socket that refused bytes sends a signal when it has room. A silent client costs nothing. But a client
-//! that sends in pieces costs a signal for each piece, even when one read takes them all. A signalfd hands
-//! out up to 64 signals at once: three calls with one busy client, and near two with many.
+//! **What it costs.** Three system calls for a message: sigtimedwait, read, write. strace(1)
+//! counted 3.00 with one client and with 64. A signalfd returns many signals at once: 3.00 with one
+//! client, 2.02 with 64. The echo itself adds no signal: a socket that has room again (POLLOUT)
+//! sends one only if it has refused a write before. A silent client costs nothing. But a message in
+//! ten pieces sends ten signals.
 //!
-//! **How it differs from the model before.** `nonblocking` asks every socket, again and again. Here the
-//! kernel says whom to ask, and the loop sleeps until then.
+//! **How it differs from the model before.** `nonblocking` asks every socket, again and again. Here
+//! the kernel says whom to ask, and the loop sleeps until then.
 //!
-//! **Why epoll has replaced it.** It is as fast as epoll, and scales as well. But:
-//! - A signal belongs to the whole process. Two libraries that choose the same number steal each other's
-//!   events. A thread that does not block it is killed by it.
-//! - The queue has an end (RLIMIT_SIGPENDING), and all processes of a user share it. On overflow the kernel
-//!   sends a plain SIGIO, which names nobody. Then this loop asks every socket, as `nonblocking` does.
-//! - A queued signal is never taken back: it can name a descriptor that was closed and is another client
-//!   by now. epoll forgets a closed socket, and hands back a token of ours.
-//! - One signal for each event, not for each ready socket: one client that sends fast fills the queue.
-//! - Each socket is watched for everything at once. There is no interest in reading alone.
+//! **Why epoll(7) has replaced it.** Not because of its speed: the cost does not grow with the
+//! clients connected. The reasons are these:
+//! - Signals belong to the whole process. Two libraries that choose the same number take each
+//!   other's events, and a thread that does not block the signal gets its default action: the
+//!   process ends.
+//! - The queue is bounded (RLIMIT_SIGPENDING), and all processes of a user share the bound. An
+//!   overflow loses signals. A plain SIGIO tells so, without a name, and this loop must ask every
+//!   socket.
+//! - The queue grows with the events, and not with the sockets that are ready. One fast client can
+//!   fill it.
+//! - A queued signal is not taken back. It may name a descriptor that was closed, and that is
+//!   another client's by now. epoll drops a closed socket, and returns a token that the program has
+//!   chosen.
+//! - There is no choice of interest: a socket that is watched sends signals for all its events.
 //!
 //! ```console
 //! $ cargo run --release -p signal-driven
@@ -33,8 +40,7 @@
 //! hello
 //! ```
 //!
-//! Not here: handlers that do the work. Little is allowed in a handler (signal-safety(7)). The system calls
-//! are in `signals.rs`.
+//! Not here: a handler that does the work; signal-safety(7) says how little a handler may do.
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
@@ -83,7 +89,7 @@ fn serve(args: &Args) -> echo::Result<Totals> {
     let mut life = Lifecycle::new(options)?;
     let mut signals = Signals::new(args.take)?;
     if let Some(stop) = life.stop_fd() {
-        signals.watch(stop)?; // SIGINT and SIGTERM write to a pipe: a stop wakes the loop like a client.
+        signals.watch(stop)?; // A pipe, readable at a stop: one more signal ends the wait.
     }
     let mut listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
     listener.set_nonblocking()?;
@@ -91,7 +97,7 @@ fn serve(args: &Args) -> echo::Result<Totals> {
     signals.watch(listener.as_fd())?;
     let mut clients: HashMap<RawFd, Connection<Socket>> = HashMap::new();
     let mut scratch = Scratch::new(options);
-    // What no signal will tell: whether clients wait to be accepted, and which clients to ask.
+    // What no signal will tell: whether clients wait in the backlog, and which clients to ask.
     let mut somebody_connects = true;
     let mut to_ask = BTreeSet::new();
     let mut ready = Vec::new();
@@ -138,8 +144,9 @@ fn serve(args: &Args) -> echo::Result<Totals> {
             if to_ask.contains(&fd) {
                 continue; // It has had its steps, and is asked in the next turn.
             }
-            // A late signal names a client that has gone, or the next one with the same descriptor. The
-            // number is all that we know, so ask the socket: at worst, the read answers `WouldBlock`.
+            // A late signal names a client that has gone, or the next one with the same descriptor.
+            // The number is all that we know, so ask the socket: at worst, the read answers
+            // `WouldBlock`.
             let Some(client) = clients.get_mut(&fd) else { continue };
             match advance(client, only_readable, &mut scratch, &mut life) {
                 Next::Signal => {}
@@ -189,9 +196,10 @@ enum Next {
 
 /// Lets a client take its steps of one turn, until a signal will tell when there is more to do.
 ///
-/// This is so when the socket answers `WouldBlock`. It is also so after a short read, which has emptied the
-/// socket: what comes later sends a signal of its own, a FIN too. But a signal that came while bytes were
-/// pending was taken without a read. So only a client that was waiting to read may stop here.
+/// This is so when the socket answers `WouldBlock`. It is also so after a short read, which has
+/// emptied the socket: what comes later sends a signal of its own, a FIN too. But a signal that
+/// came while bytes were pending was taken without a read. So only a client that was waiting to
+/// read may stop here.
 fn advance(
     client: &mut Connection<Socket>,
     only_readable: bool,
@@ -210,8 +218,8 @@ fn advance(
             Wants::Read if step.would_block || short_read && short_read_ends => {
                 return Next::Signal;
             }
-            // A Unix socket that refuses bytes may have room again before it has noted to send a signal
-            // for it. So a write that blocks is tried twice: after the read, and alone.
+            // A Unix socket that refuses bytes may have room again before it has noted to send a
+            // signal for it. So a write that blocks is tried twice: after the read, and alone.
             Wants::Write if step.would_block && step.received == 0 => return Next::Signal,
             Wants::Read | Wants::Write => {}
         }

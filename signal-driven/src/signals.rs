@@ -1,5 +1,5 @@
-//! The system calls of the model: who sends signals (fcntl(2)), and how to take them (sigtimedwait(2) or
-//! signalfd(2)). All of the crate's `unsafe` is here.
+//! The system calls of the model: who sends signals (fcntl(2)), and how to take them
+//! (sigtimedwait(2) or signalfd(2)). All of the crate's `unsafe` is here.
 
 use std::ffi::{c_int, c_long};
 use std::io;
@@ -18,7 +18,11 @@ use nix::sys::time::TimeSpec;
 const F_SETSIG: c_int = 10;
 const F_SETOWN_EX: c_int = 15;
 
-/// The owner that F_SETOWN_EX sets: `struct f_owner_ex`.
+/// The owner that F_SETOWN_EX sets, which gets the signals: `struct f_owner_ex`.
+///
+/// It is the thread that has blocked them. F_SETOWN with a process would let the kernel choose any
+/// thread that has not, and the default action would end the process. And with an owner for each
+/// thread, several loops could have a queue each.
 #[repr(C)]
 struct Owner {
     kind: c_int,
@@ -81,8 +85,8 @@ struct SigPoll {
 }
 
 impl Signals {
-    /// Blocks the signals for the calling thread: it takes them with [`take`](Signals::take), and no
-    /// handler runs. Their default action would end the process.
+    /// Blocks the signals for the calling thread, which takes them with [`take`](Signals::take).
+    /// Their default action would end the process.
     ///
     /// # Errors
     ///
@@ -90,7 +94,8 @@ impl Signals {
     pub(crate) fn new(take: Take) -> io::Result<Signals> {
         let number = libc::SIGRTMIN();
         let mut set = MaybeUninit::uninit();
-        // SAFETY: sigemptyset(3) initialises the set that it gets; the others get an initialised set.
+        // SAFETY: sigemptyset(3) initialises the set that it gets; the others get an initialised
+        // set.
         let (set, blocked) = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
             let mut set = set.assume_init();
@@ -110,8 +115,8 @@ impl Signals {
         Ok(Signals { number, owner, set, signalfd })
     }
 
-    /// From here on, each event of `fd` sends this thread a signal. Events before sent none: look at the
-    /// socket once after this call.
+    /// Makes `fd` non-blocking. From here on, each of its events sends a signal to the thread that
+    /// called [`new`](Signals::new). Earlier events have sent none: ask the socket once.
     ///
     /// # Errors
     ///
@@ -127,8 +132,8 @@ impl Signals {
         Ok(())
     }
 
-    /// Takes the next signal. Sleeps until there is one, or for `wait`. `None` when the time is over, or
-    /// when a handler ran for another signal.
+    /// Takes the next signal. Sleeps until there is one, or for `wait`. `None` when the time is
+    /// over, or when a handler ran for another signal.
     ///
     /// SIGIO comes before every real-time signal: the one with the lowest number is taken first.
     ///
@@ -148,8 +153,8 @@ impl Signals {
         }
     }
 
-    /// Throws away the real-time signals that are queued: after an overflow every socket is asked, and
-    /// they would only ask again.
+    /// Throws away the real-time signals that are queued. After an overflow every socket is asked,
+    /// and each of these signals would ask one again.
     ///
     /// # Errors
     ///
@@ -159,8 +164,8 @@ impl Signals {
             batch.taken = batch.signals.len();
         }
         for handler in [libc::SIG_IGN, libc::SIG_DFL] {
-            // SAFETY: all zeroes are a valid action, and so are these two handlers. Ignoring a signal
-            // throws away those that are pending, the blocked ones included (sigaction(3p)).
+            // SAFETY: all zeroes are a valid action, and so are these two handlers. Ignoring a
+            // signal throws away those that are pending, the blocked ones included (sigaction(3p)).
             unsafe {
                 let mut action: libc::sigaction = mem::zeroed();
                 action.sa_sigaction = handler;
@@ -175,7 +180,8 @@ fn sigtimedwait(set: &sigset_t, wait: Option<Duration>) -> nix::Result<Option<Si
     let mut info = MaybeUninit::<siginfo_t>::zeroed();
     let wait = wait.map(TimeSpec::from);
     let wait = wait.as_ref().map_or(ptr::null(), |wait| ptr::from_ref(wait.as_ref()));
-    // SAFETY: the set is initialised, and the kernel fills in `info`, of which SigPoll is the beginning.
+    // SAFETY: the set is initialised, and the kernel fills in `info`, of which SigPoll is the
+    // beginning.
     let info = unsafe {
         Errno::result(libc::sigtimedwait(set, info.as_mut_ptr(), wait))?;
         &*info.as_ptr().cast::<SigPoll>()
@@ -223,8 +229,10 @@ impl Batch {
     }
 }
 
-/// What the kernel says with a signal. A SIGIO that somebody sent with kill(2) counts as an overflow,
-/// too: the kernel's own SIGIO is not queued behind one that is pending.
+/// What the kernel says with a signal.
+///
+/// Every SIGIO counts as an overflow, even one that kill(2) has sent: while it is pending, the
+/// kernel queues no second SIGIO, so it may stand for both.
 fn signal(number: c_int, fd: RawFd, band: c_long) -> Signal {
     if number == libc::SIGIO {
         return Signal::Overflow;

@@ -118,9 +118,9 @@ fn an_overflow_of_the_queue_loses_nothing() {
     }
 }
 
-/// The first client's signals are queued before and behind the one of the listener. So the server closes
-/// the first client, accepts the second one, which gets the same descriptor, and only then takes what was
-/// queued for the first: bytes, and a reset.
+/// The first client's signals are queued before and behind the one of the listener. So the server
+/// closes the first client, accepts the second one, which gets the same descriptor, and only then
+/// takes what was queued for the first: bytes, and a reset.
 #[test]
 fn a_late_signal_does_not_harm_the_next_owner_of_the_descriptor() {
     for take in TAKES {
