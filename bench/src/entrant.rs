@@ -87,7 +87,7 @@ pub fn yardsticks() -> io::Result<Vec<Entrant>> {
 }
 
 /// The names that [`yardsticks`] would return.
-pub fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
+pub(crate) fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
     YARDSTICKS.iter().map(|(name, ..)| (*name, Traits::UNLIMITED))
 }
 

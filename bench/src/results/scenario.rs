@@ -116,14 +116,14 @@ pub struct Point {
     /// high` of 1 is claimed. `None` when the control could not be measured (then nothing is
     /// ranked).
     pub noise_floor: Option<Estimate>,
-    /// One entry for each server of the run, in the order of [`Results::servers`].
+    /// One entry for each server of the run, in the order of [`Results::servers`](super::Results::servers).
     pub cases: Vec<Case>,
 }
 
 /// A straight line through a server's points: `y = intercept + slope · x`, where x is the axis.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fit {
-    /// [`ServerInfo::name`].
+    /// [`ServerInfo::name`](super::ServerInfo::name).
     pub server: String,
     /// What grows, e.g. "server CPU per message".
     pub quantity: String,
@@ -143,7 +143,7 @@ pub struct Fit {
 impl Scenario {
     /// The point at which the most servers were measured and have what `wanted` asks for. Of equals it is
     /// the last, where loads are highest and the models farthest apart. `None` when no server has it.
-    pub fn telling_point(&self, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
+    pub(crate) fn telling_point(&self, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
         let count = |point: &&Point| {
             let measured = point.cases.iter().filter(|case| case.outcome == Outcome::Measured);
             measured.filter(|case| wanted(case)).count()
@@ -154,7 +154,7 @@ impl Scenario {
 
 impl Point {
     /// What was found of `server`.
-    pub fn case(&self, server: &str) -> Option<&Case> {
+    pub(crate) fn case(&self, server: &str) -> Option<&Case> {
         self.cases.iter().find(|case| case.server == server)
     }
 }

@@ -11,8 +11,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bench::cost::Reading;
 use bench::report;
+use bench::results::Reading;
 use bench::results::{Outcome, Results};
 use bench::statistics::Estimate;
 
