@@ -89,14 +89,14 @@ impl Artist<'_> {
     pub(super) fn metric(&self) -> Option<Figure> {
         let (name, unit) = view::metric(self.scenario.metric);
         if let [point] = self.scenario.points.as_slice() {
-            let row = |case: &Case| match case.value() {
+            let row = |case: &Case| match case.finite_value() {
                 Some(value) => Ok((value.median, view::interval(&value))),
                 None => Err(list(&case.doubts())),
             };
             return self.dots("metric", name, unit, point, row);
         }
         let mark = |case: &Case| {
-            let value = case.value()?;
+            let value = case.finite_value()?;
             Some((value.median, view::interval(&value), view::estimate_text(&value, unit)))
         };
         self.over_axis("metric", name, unit, mark)
@@ -136,11 +136,11 @@ impl Artist<'_> {
 
     /// Latency by percentile, the rare far end drawn as large as the rest.
     fn latency(&self) -> Option<Figure> {
-        let point = self.scenario.telling_point(|case| case.latency().is_some())?;
+        let point = self.scenario.telling_point(|case| case.user_latency().is_some())?;
         let series = self.results.without_control().filter_map(|server| {
             let case = point.case(&server.name)?;
             let doubtful = !case.doubts().is_empty();
-            let marks = case.latency()?.percentiles.iter().map(|percentile| {
+            let marks = case.user_latency()?.percentiles.iter().map(|percentile| {
                 let (x, y) = (percentile.quantile, percentile.ns as f64);
                 let (at, took) = (Unit::Quantile.format(x), Unit::Nanoseconds.format(y));
                 let tip = format!("{}, {at}: {took}", server.name);

@@ -117,7 +117,7 @@ pub(super) fn law(results: &Results) -> Option<String> {
 
 fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
     let measured = |point: &Point| {
-        let value = point.case(server)?.value()?;
+        let value = point.case(server)?.finite_value()?;
         (value.median > 0.0).then_some((point.x, value))
     };
     let (first_x, first): (f64, Estimate) = measured(scenario.points.first()?)?;

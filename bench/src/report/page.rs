@@ -140,7 +140,7 @@ impl Page<'_> {
                 }
             });
             self.write_fits(page, scenario);
-            let telling = scenario.telling_point(|case| case.value().is_some());
+            let telling = scenario.telling_point(|case| case.finite_value().is_some());
             for point in &scenario.points {
                 let open = telling.is_some_and(|telling| telling.x == point.x);
                 self.write_point(page, scenario, point, open);

@@ -247,7 +247,7 @@ fn ratio_scale(cases: &[&Case], point: &Point) -> Option<Scale> {
 fn columns(scenario: &Scenario) -> Vec<Column> {
     let metric = scenario.metric;
     let (name, unit) = view::metric(metric);
-    let mut columns = vec![column(name, move |case| match case.value() {
+    let mut columns = vec![column(name, move |case| match case.finite_value() {
         Some(value) => match view::interval(&value) {
             Some((low, high)) => Cell::Interval(
                 unit.format(value.median),
@@ -322,7 +322,7 @@ fn verdict(comparison: &Comparison) -> Cell {
 }
 
 fn percentile(case: &Case, quantile: f64) -> Cell {
-    let found = case.latency().and_then(|latency| {
+    let found = case.user_latency().and_then(|latency| {
         let mut all = latency.percentiles.iter();
         all.find(|percentile| (percentile.quantile - quantile).abs() < 1e-9)
     });

@@ -132,7 +132,7 @@ fn row(case: &Case, metric: Metric) -> Vec<String> {
     if case.outcome == Outcome::Saturated {
         row[4] = "saturated".to_owned();
     }
-    let latency = case.latency();
+    let latency = case.user_latency();
     for quantile in [0.5, 0.99] {
         let ns = latency.and_then(|latency| latency.at(quantile));
         row.push(ns.map_or("-".to_owned(), duration));

@@ -184,7 +184,7 @@ pub struct SyscallRate {
 
 impl Case {
     /// The value of the scenario's metric, if it is a number.
-    pub(crate) fn value(&self) -> Option<Estimate> {
+    pub(crate) fn finite_value(&self) -> Option<Estimate> {
         self.value.filter(|value| value.median.is_finite())
     }
 
@@ -195,7 +195,7 @@ impl Case {
     }
 
     /// The latency that a user sees: from the intended send where there was a schedule.
-    pub(crate) fn latency(&self) -> Option<&Latency> {
+    pub(crate) fn user_latency(&self) -> Option<&Latency> {
         let of_kind = |kind| {
             let mut all = self.latency.iter();
             all.find(|latency| latency.kind == kind && !latency.percentiles.is_empty())

@@ -85,7 +85,7 @@ fn numbers(case: &Case) -> Vec<String> {
         .extend([ratio.map(|e| e.median), ratio.map(|e| e.low), ratio.map(|e| e.high)].map(number));
     fields.push(comparison.map_or("", Comparison::label).to_owned());
     fields.extend([case.messages_per_s, case.load.offered_per_s].map(number));
-    let latency = case.latency();
+    let latency = case.user_latency();
     let ns = |quantile| latency.and_then(|latency| latency.at(quantile)).map(|ns| ns as f64);
     fields.extend([ns(0.5), ns(0.99), latency.map(|latency| latency.max_ns as f64)].map(number));
     let known = |get: fn(&CaseCost) -> &Reading<f64>| {
