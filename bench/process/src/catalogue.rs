@@ -95,14 +95,19 @@ pub enum PerClient {
     Process,
 }
 
-/// A server that no limit of its model binds: a loop over readiness.
-const READINESS: Traits = Traits {
-    concurrency: Concurrency::Unbounded,
-    spins: false,
-    scans: false,
-    descriptor_ceiling: None,
-    per_client: PerClient::Entry,
-};
+impl Traits {
+    /// A server that no limit of its model binds. Assumed for a server that is not in the catalogue.
+    pub const UNLIMITED: Traits = Traits {
+        concurrency: Concurrency::Unbounded,
+        spins: false,
+        scans: false,
+        descriptor_ceiling: None,
+        per_client: PerClient::Entry,
+    };
+}
+
+/// A loop over readiness.
+const READINESS: Traits = Traits::UNLIMITED;
 
 /// A server that asks the kernel about every client on every turn.
 const SCANNING: Traits = Traits { scans: true, ..READINESS };

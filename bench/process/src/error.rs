@@ -1,13 +1,13 @@
 //! Why a server cannot be run, or a file cannot be written.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::address::Address;
 use crate::process::START_TIMEOUT;
 
 /// The result of everything in this package that can fail.
@@ -54,7 +54,7 @@ pub enum Error {
         /// The program, as the command names it.
         program: String,
         /// Where the server was told to listen.
-        addr: SocketAddr,
+        addr: Address,
         /// Why the last attempt to reach it failed.
         source: io::Error,
     },

@@ -4,18 +4,19 @@
 //! ([`Process::start`]). Any other server is told where to listen ([`Process::start_at`]).
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use crate::address::Address;
 use crate::guard::Guard;
 use crate::{Error, Result, signals};
 
@@ -33,8 +34,7 @@ const PIPE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    addr: SocketAddr,
-    unix_path: Option<PathBuf>,
+    addr: Address,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
     ended: Option<ExitStatus>,
@@ -77,12 +77,12 @@ impl Process {
         if line.is_empty() {
             return Err(process.ended_early(program)?);
         }
-        let announced = line.strip_prefix("listening on ").map(str::trim);
-        match announced.map(|addr| (addr.strip_prefix("unix:"), addr.parse())) {
-            Some((Some(path), _)) => process.listens_at(Path::new(path))?,
-            Some((None, Ok(addr))) => process.addr = addr,
-            _ => return Err(Error::FirstLine { program, line }),
+        let announced = line.strip_prefix("listening on ").map(|addr| addr.trim().parse());
+        let Some(Ok(addr)) = announced else { return Err(Error::FirstLine { program, line }) };
+        if let (Address::Unix(path), Some(guard)) = (&addr, &mut process.guard) {
+            guard.remove(path)?;
         }
+        process.addr = addr;
         Ok(process)
     }
 
@@ -94,7 +94,7 @@ impl Process {
     /// When the child cannot be started, ends before it listens, or does not listen within
     /// [`START_TIMEOUT`]. Then it is killed.
     pub fn start_at(command: &mut Command, addr: SocketAddr) -> Result<Process> {
-        Process::start_until(command, addr, || {
+        Process::start_until(command, Address::Tcp(addr), || {
             TcpStream::connect_timeout(&addr, START_TIMEOUT).map(drop)
         })
     }
@@ -110,7 +110,7 @@ impl Process {
         let socket = UdpSocket::bind(any)?;
         socket.connect(addr)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-        Process::start_until(command, addr, || {
+        Process::start_until(command, Address::Udp(addr), || {
             socket.send(b"?")?;
             socket.recv(&mut [0; 1]).map(drop)
         })
@@ -119,12 +119,11 @@ impl Process {
     /// Starts `command` and waits until `is_reached`, which tries to reach `addr`, succeeds.
     fn start_until(
         command: &mut Command,
-        addr: SocketAddr,
+        addr: Address,
         is_reached: impl Fn() -> io::Result<()>,
     ) -> Result<Process> {
         let program = program_of(command);
         let (mut process, _) = Process::spawn(command)?;
-        process.addr = addr;
         let deadline = Instant::now() + START_TIMEOUT;
         while let Err(source) = is_reached() {
             if process.poll()?.is_some() {
@@ -135,6 +134,7 @@ impl Process {
             }
             thread::sleep(Duration::from_millis(5));
         }
+        process.addr = addr;
         Ok(process)
     }
 
@@ -171,16 +171,10 @@ impl Process {
                 text + &read_bounded(pipe)
             })
         });
-        let addr = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process =
-            Process { child, addr, unix_path: None, stdout, stderr, ended: None, guard: None };
+        let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into(); // Until it listens.
+        let mut process = Process { child, addr, stdout, stderr, ended: None, guard: None };
         process.guard = Some(guard?); // After an error, dropping the process kills the child.
         Ok((process, first_line))
-    }
-
-    fn listens_at(&mut self, path: &Path) -> Result<()> {
-        self.unix_path = Some(path.to_owned());
-        self.guard.as_mut().map_or(Ok(()), |guard| guard.remove(path))
     }
 
     /// The error for a server that ended before it listened.
@@ -189,16 +183,11 @@ impl Process {
         Ok(Error::EndedEarly { program, status, stderr: stderr.trim_end().to_owned() })
     }
 
-    /// The address on which the server listens. It is 0.0.0.0:0 for a server that listens on a
-    /// [`unix_path`](Process::unix_path).
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// The path of the Unix-domain socket on which the server listens, if it printed
-    /// `listening on unix:PATH`.
-    pub fn unix_path(&self) -> Option<&Path> {
-        self.unix_path.as_deref()
+    /// The address on which the server listens: the address that it printed, which is never a UDP
+    /// address, or the address that [`start_at`](Process::start_at) or
+    /// [`start_datagrams_at`](Process::start_datagrams_at) was given.
+    pub fn addr(&self) -> &Address {
+        &self.addr
     }
 
     /// The process id of the server.
@@ -324,6 +313,17 @@ fn text_of(reader: Option<JoinHandle<String>>) -> String {
         thread::sleep(Duration::from_millis(1));
     }
     reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+}
+
+/// Raises the soft limit of descriptors of this process to the hard limit, which setrlimit(2) allows
+/// every process. The servers that it starts inherit the limit.
+///
+/// # Errors
+///
+/// Those of setrlimit(2), which does not usually fail here.
+pub fn raise_descriptor_limit() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 /// A loopback address on which nobody listens, for a server that must be told its port.
