@@ -8,6 +8,7 @@
 //! | [`proc`] | what proc(5) says of a process, its descendants and the machine |
 //! | [`files`] | files that are written completely or not at all |
 //! | [`guard`] | what must not outlive this process, whatever ends it |
+//! | [`witness`] | a view of a running server for other threads |
 //! | [`signals`] | the signals that a child inherits |
 //! | [`seccomp`] | a kernel that refuses a system call, for tests |
 //!
@@ -22,5 +23,6 @@ pub mod proc;
 pub mod process;
 pub mod seccomp;
 pub mod signals;
+pub mod witness;
 
 pub use error::{Error, Result};

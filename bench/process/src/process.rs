@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,13 +19,14 @@ use nix::unistd::Pid;
 
 use crate::address::Address;
 use crate::guard::Guard;
+use crate::witness::{Witness, Written};
 use crate::{Error, Result, signals};
 
 /// The longest time from the start of a server until it listens.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes that are kept of a server's stdout, and of its stderr.
-const OUTPUT_MAX: u64 = 1 << 20;
+pub(crate) const OUTPUT_MAX: u64 = 1 << 20;
 
 /// The longest wait for the end of a pipe after the server has ended. A process that left the server's
 /// group may still hold the pipe.
@@ -36,7 +38,7 @@ pub struct Process {
     child: Child,
     addr: Address,
     stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Arc<Written>,
     ended: Option<ExitStatus>,
     /// `None` once the process group has been killed.
     guard: Option<Guard>,
@@ -160,7 +162,13 @@ impl Process {
             .spawn()
             .map_err(|source| Error::Start { program: program_of(command), source })?;
         let guard = Guard::of_group(Pid::from_raw(child.id().cast_signed()));
-        let stderr = child.stderr.take().map(|pipe| thread::spawn(|| read_bounded(pipe)));
+        let stderr = Arc::new(Written::default());
+        if let Some(pipe) = child.stderr.take() {
+            let written = Arc::clone(&stderr);
+            thread::spawn(move || written.collect(pipe));
+        } else {
+            stderr.finish();
+        }
         let (announce, first_line) = mpsc::sync_channel(1);
         let stdout = child.stdout.take().map(|pipe| {
             thread::spawn(move || {
@@ -188,6 +196,11 @@ impl Process {
     /// [`start_datagrams_at`](Process::start_datagrams_at) was given.
     pub fn addr(&self) -> &Address {
         &self.addr
+    }
+
+    /// A view of the server for other threads: how it ended, and what it has written to stderr.
+    pub fn witness(&self) -> Witness {
+        Witness::new(self.pid(), Arc::clone(&self.stderr))
     }
 
     /// The process id of the server.
@@ -271,7 +284,8 @@ impl Process {
         let left_children = killpg(self.pid(), Signal::SIGKILL).is_ok();
         self.guard = None; // From here on, another group may get this id.
         let stdout = text_of(self.stdout.take());
-        Ok(Ended { status, stdout, stderr: text_of(self.stderr.take()), left_children })
+        self.stderr.wait_until_finished(PIPE_TIMEOUT);
+        Ok(Ended { status, stdout, stderr: self.stderr.text(), left_children })
     }
 }
 
