@@ -165,7 +165,7 @@ fn measure(
     let messages = times.len();
     drop(session);
     if let (Err(error), Some(entrant)) = (process.stop(STOP_LIMIT), entrant) {
-        fail(entrant, &error);
+        fail(entrant, &error.into());
     }
     Some((messages, ns))
 }

@@ -128,9 +128,9 @@ impl Entrant {
             let command = command_for(&words, addr);
             let mut command = command.ok_or_else(|| io::Error::other("no {addr} to listen on"))?;
             if self.announces {
-                Process::start(&mut command)
+                Ok(Process::start(&mut command)?)
             } else {
-                Process::start_at(&mut command, addr)
+                Ok(Process::start_at(&mut command, addr)?)
             }
         })
     }

@@ -21,7 +21,8 @@ impl Results {
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         make_directory(dir)?;
         let json = serde_json::to_string_pretty(self)?;
-        replace_all(&[(dir.join("report.json"), json), (dir.join("report.csv"), csv(self))])
+        let files = [(dir.join("report.json"), json), (dir.join("report.csv"), csv(self))];
+        Ok(replace_all(&files)?)
     }
 
     /// Reads the JSON of an earlier run.
