@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -42,6 +43,14 @@ pub fn processes(root: Pid) -> io::Result<Vec<Pid>> {
         next += 1;
     }
     Ok(found)
+}
+
+/// Whether an error of these functions says that the process has ended. Other errors say that a file
+/// cannot be read.
+pub fn has_ended(error: &io::Error) -> bool {
+    let gone = [Errno::ENOENT, Errno::ESRCH].map(|errno| Some(errno as i32));
+    // The files of a process that has ended, and was not waited for, lack most values.
+    gone.contains(&error.raw_os_error()) || error.kind() == ErrorKind::InvalidData
 }
 
 /// The threads of one process. There are none when the process has ended.
@@ -213,7 +222,8 @@ fn ticks(count: u64) -> Duration {
 }
 
 fn lacks(file: &str, name: &str) -> io::Error {
-    io::Error::other(format!("/proc/PID/{file} has no {name}"))
+    let text = format!("/proc/PID/{file} has no {name}");
+    io::Error::new(ErrorKind::InvalidData, text)
 }
 
 fn path(pid: Pid, file: &str) -> PathBuf {
