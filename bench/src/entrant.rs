@@ -16,8 +16,10 @@ use crate::workspace::{Binaries, build};
 /// Descriptors that a server needs besides those of its clients.
 const DESCRIPTOR_RESERVE: u64 = 40;
 
-/// The runtimes' echo servers in `examples/`: name of the entrant, example, arguments.
+/// The echo servers in `examples/`, bare loops and runtimes: name of the entrant, example, arguments.
 const YARDSTICKS: &[(&str, &str, &[&str])] = &[
+    ("bare-epoll", "bare_epoll", &[]),
+    ("bare-uring", "bare_uring", &[]),
     ("tokio-1", "tokio_echo", &["--threads", "1"]),
     ("tokio-n", "tokio_echo", &[]),
     ("smol", "smol_echo", &[]),

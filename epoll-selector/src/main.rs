@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn serve<S: Selector + Send>(args: &Args) -> io::Result<Totals> {
+fn serve<S: Selector + Send>(args: &Args) -> echo::Result<Totals> {
     check(args)?;
     let stop = Arc::new(Stop::new()?);
     let selectors: io::Result<Vec<S>> =
@@ -135,8 +135,8 @@ fn serve<S: Selector + Send>(args: &Args) -> io::Result<Totals> {
 }
 
 /// Refuses options that each mean something, and nothing together.
-fn check(args: &Args) -> io::Result<()> {
-    Err(echo::bad_arguments(match (args.selector, args.accept, args.trigger) {
+fn check(args: &Args) -> echo::Result<()> {
+    Err(echo::Error::bad_arguments(match (args.selector, args.accept, args.trigger) {
         (SelectorName::Mio, _, TriggerName::Level | TriggerName::Oneshot) => {
             "mio is always edge-triggered; add --selector polling"
         }
@@ -160,7 +160,7 @@ fn run_loop<S: Selector>(
     args: &Args,
     stop: &Arc<Stop>,
     active: &Arc<AtomicUsize>,
-) -> io::Result<Totals> {
+) -> echo::Result<Totals> {
     let options = &args.options;
     let shared = Shared {
         scratch: Scratch::new(options),
@@ -187,7 +187,7 @@ fn run_loop<S: Selector>(
 }
 
 /// A source for each loop.
-fn sources(args: &Args) -> io::Result<Vec<Source>> {
+fn sources(args: &Args) -> echo::Result<Vec<Source>> {
     let options = &args.options;
     if args.udp {
         let socket = echo::bind_datagrams(options)?;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use echo::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Connection, Listener, Scratch, Stop, Tally, Wants};
+use echo::{
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN, Accepted, Connection, Listener, Scratch, Stop, Tally, Wants,
+};
 use epoll_selector::{Context, Event, Handler, Interest, Next, Token, Trigger};
 use socket2::Socket;
 
@@ -50,20 +52,17 @@ impl Acceptor {
             // A place is taken first and given back if nobody comes: other loops take them, too.
             let active = context.shared.active.fetch_add(1, Ordering::Relaxed);
             let accepted = self.listener.accept(active);
-            if !matches!(accepted, Ok(Some(_))) {
+            if !matches!(accepted, Ok(Accepted::Client(_))) {
                 context.shared.active.fetch_sub(1, Ordering::Relaxed);
             }
             match accepted {
-                Ok(Some(stream)) => {
+                Ok(Accepted::Client(stream)) => {
                     context.shared.tally.opened(&stream);
                     let connection = Connection::new(stream);
                     context.add(Client { connection, ended: false }, Interest::READ);
                 }
-                // Nobody waits. (After a pause that is over already, who knows?)
-                Ok(None) if self.listener.patience().is_none() && self.listener.is_open(active) => {
-                    return Next::Wait(self.interest);
-                }
-                Ok(None) => return self.pause(context),
+                Ok(Accepted::Nobody) => return Next::Wait(self.interest),
+                Ok(Accepted::Full) => return self.pause(context),
                 Err(error) => {
                     context.fail(error);
                     return Next::Close;
@@ -77,7 +76,8 @@ impl Acceptor {
     /// it would spin, and under edge triggering never be reported again.
     fn pause(&mut self, context: &mut Context<'_, Shared>) -> Next {
         context.shared.waits_for_a_place = Some(context.token());
-        let pause = self.listener.patience().or(context.shared.other_loops.then_some(ACCEPT_PAUSE));
+        let pause =
+            self.listener.pause_left().or(context.shared.other_loops.then_some(ACCEPT_PAUSE));
         if let Some(pause) = pause
             && self.next_try.is_none()
         {
@@ -95,7 +95,6 @@ impl Handler<Shared> for Acceptor {
     }
 
     fn ready(&mut self, _: Event, context: &mut Context<'_, Shared>) -> Next {
-        self.listener.resume();
         self.accept(context)
     }
 
@@ -105,7 +104,7 @@ impl Handler<Shared> for Acceptor {
     }
 
     fn refused(&mut self, error: io::Error, context: &mut Context<'_, Shared>) -> io::Result<()> {
-        self.listener.pause_after(error)?;
+        self.listener.pause_after(error, context.shared.active.load(Ordering::Relaxed))?;
         self.pause(context);
         Ok(())
     }
@@ -157,6 +156,7 @@ impl Handler<Shared> for Client {
 
     fn timeout(&mut self, context: &mut Context<'_, Shared>) -> Next {
         if self.connection.tick() {
+            context.shared.tally.idle(self.connection.stream());
             let _ = self.connection.stream().shutdown(Shutdown::Both);
             return Next::Again;
         }
@@ -172,7 +172,7 @@ impl Handler<Shared> for Client {
 
     fn closed(&mut self, context: &mut Context<'_, Shared>) {
         if !self.ended {
-            context.shared.tally.cut_off([self.connection.stream()].into_iter());
+            context.shared.tally.cut_off(self.connection.stream());
         }
         context.shared.active.fetch_sub(1, Ordering::Relaxed);
         if let Some(acceptor) = context.shared.waits_for_a_place.take() {

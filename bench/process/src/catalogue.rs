@@ -171,6 +171,8 @@ pub const SERVERS: &[Server] = &[
     model("threadpool", "threadpool", &["--workers", "4"], FOUR_WORKERS),
     model("threadpool-readiness", "threadpool",
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
+    model("signal-driven", "signal-driven", &[], READINESS),
+    variant("signal-driven-signalfd", "signal-driven", &["--take", "signalfd"], READINESS),
     Server {
         optional: true, // io_uring.
         ..model("uring-completion", "uring-completion", &[], READINESS)

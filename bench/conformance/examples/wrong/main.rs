@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     echo::finish(serve(&Args::parse()))
 }
 
-fn serve(args: &Args) -> io::Result<Totals> {
+fn serve(args: &Args) -> echo::Result<Totals> {
     let (fault, options) = (args.fault, &args.options);
     let stop = Stop::new()?;
     if fault == Fault::IgnoresSigterm {
@@ -76,7 +76,7 @@ fn serve(args: &Args) -> io::Result<Totals> {
             Ok((stream, _)) if full => drop(stream),
             Ok((stream, _)) => enter(&shared, stream)?,
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EMFILE) if fault == Fault::EndsOnEmfile => return Err(error),
+                Some(Errno::EMFILE) if fault == Fault::EndsOnEmfile => return Err(error.into()),
                 Some(Errno::EMFILE) => paused = fault != Fault::SpinsOnEmfile,
                 _ => {}
             },
