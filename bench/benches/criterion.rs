@@ -20,14 +20,14 @@ use std::process::{ExitCode, exit};
 use std::time::Duration;
 
 use bench::bench_args;
-use bench::catalogue::Traits;
 use bench::entrant::{self, Entrant};
-use bench::load::report::duration;
-use bench::load::{Plan, Session, Slice};
-use bench::process::Process;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
+use loadgen::report::duration;
+use loadgen::{Plan, Session, Slice};
+use server_process::catalogue::Traits;
+use server_process::process::Process;
 
 /// Seconds of warm-up and of measurement for a case; about 85 cases must fit into 10 minutes.
 const WARM_UP: Duration = Duration::from_millis(800);

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     echo::finish(serve(Args::parse().options))
 }
 
-fn serve(options: Options) -> io::Result<Totals> {
+fn serve(options: Options) -> echo::Result<Totals> {
     let stop = Stop::new()?;
     let places = options.max_connections(usize::MAX >> 1)?;
     let mut listener = echo::listen(&options, places)?;

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     echo::finish(serve(Args::parse()))
 }
 
-fn serve(args: Args) -> io::Result<Totals> {
+fn serve(args: Args) -> echo::Result<Totals> {
     let stop = Stop::new()?;
     let options = args.options;
     let places = options.max_connections(Semaphore::MAX_PERMITS.min(u32::MAX as usize))?;

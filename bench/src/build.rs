@@ -11,7 +11,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use crate::guard::Guard;
+use server_process::guard::Guard;
 
 /// Executables by the name of their binary or example target.
 pub type Binaries = BTreeMap<String, PathBuf>;

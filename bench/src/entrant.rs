@@ -10,15 +10,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::build::{Binaries, build_servers};
-use crate::catalogue::{Concurrency, PerClient, SERVERS, Server, Traits};
 use crate::compare::result::Origin;
-use crate::process::{Process, command_for, free_addr};
+use server_process::catalogue::{Concurrency, PerClient, SERVERS, Server, Traits};
+use server_process::process::{Process, command_for, free_addr};
 
 /// Descriptors that a server needs besides those of its clients.
 const DESCRIPTOR_RESERVE: u64 = 40;
 
-/// The runtimes' echo servers in `examples/`: name of the entrant, example, arguments.
+/// The echo servers in `examples/`, bare loops and runtimes: name of the entrant, example, arguments.
 const YARDSTICKS: &[(&str, &str, &[&str])] = &[
+    ("bare-epoll", "bare_epoll", &[]),
+    ("bare-uring", "bare_uring", &[]),
     ("tokio-1", "tokio_echo", &["--threads", "1"]),
     ("tokio-n", "tokio_echo", &[]),
     ("smol", "smol_echo", &[]),

@@ -1,17 +1,19 @@
 //! # blocking: a thread waits for one client
 //!
-//! **What blocks, and where.** accept(2) until a client connects, read(2) until it has sent something,
-//! write(2) until it has taken it. A thread that waits for one client can do nothing else: so either
-//! there is one client at a time (`--per-client none`), or a thread (`thread`) or a process (`process`)
-//! for each.
+//! **What blocks, and where.** accept(2) until a client connects, read(2) until the client has sent
+//! something, write(2) until the client takes it. A thread that waits for one client can do nothing else.
+//! So either there is one client at a time (`--per-client none`), or each client has a thread (`thread`)
+//! or a process (`process`).
 //!
-//! **What the kernel tells us.** Nothing. It puts us to sleep, and wakes us when the call has its answer.
+//! **What the kernel tells us.** Nothing. It puts the thread to sleep, and wakes it when the call has its
+//! answer.
 //!
-//! **What it costs.** Two system calls for each message and no third: no model needs fewer without
-//! handing the kernel a batch. A client costs a thread: a stack, a kernel stack, and a switch to it for
-//! each message. Or a process: the same, and an address space.
+//! **What it costs.** Two system calls for each message: the minimum, unless the kernel is handed several
+//! messages at once. A client costs a thread: a stack, a kernel stack, and a switch to the thread for
+//! each message. Or it costs a process: the same, and an address space.
 //!
-//! **How it differs from the model before.** It is the first. Read the loop of [`echo::echo_until_eof`].
+//! **How it differs from the model before.** It is the first. The loop of this model, with its read and
+//! its write, is [`echo::echo_until_eof`] in `echo/src/blocking.rs`: read that file first.
 //!
 //! ```console
 //! $ cargo run --release -p blocking
@@ -21,7 +23,7 @@
 //! ```
 //!
 //! Not here: a fixed number of threads; that is `threadpool`.
-#![deny(unsafe_code)] // Except for fork(2) and the handler of a signal.
+#![deny(unsafe_code)] // Except for fork(2) and a signal handler.
 
 mod process;
 
@@ -33,14 +35,16 @@ use std::thread;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use echo::{Client, Clients, Listener, Options, Scratch, Shortage, Stop, Tally, Totals};
+use echo::{
+    Accepted, Client, Clients, Error, Listener, Options, Scratch, Shortage, Stop, Tally, Totals,
+};
 use socket2::Socket;
 
-/// Stack of a client's thread in bytes: virtual memory until it is touched, but ten thousand threads
-/// with std's 2 MiB would take 20 GB of it.
+/// Stack of a client's thread in bytes. A stack is virtual memory until it is touched, but ten thousand
+/// threads with std's 2 MiB would take 20 GB of it.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// TCP echo server: a thread blocks in accept, read and write.
+/// TCP echo server: a thread blocks in accept, read and write
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -51,23 +55,23 @@ struct Args {
     #[arg(long, value_enum, default_value_t = PerClient::Thread)]
     per_client: PerClient,
 
-    /// With --per-client process: fork this many at the start, each of which serves one client at a
-    /// time, instead of one for each client
+    /// Only with --per-client process: fork this many processes at the start, which serve one client at
+    /// a time each, instead of one process for each client
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     prefork: Option<u16>,
 
-    /// Echo datagrams instead: one thread serves all clients, for there is nothing to accept
+    /// Echo datagrams instead: one thread serves all clients, because UDP has no connections
     #[arg(long, conflicts_with_all = ["per_client", "prefork"])]
     udp: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PerClient {
-    /// Nothing of its own: the accepting thread serves one client at a time, the others wait
+    /// The accepting thread, one client at a time; the others wait
     None,
-    /// A thread of its own
+    /// A thread for each client
     Thread,
-    /// A process of its own
+    /// A process for each client
     Process,
 }
 
@@ -80,11 +84,11 @@ fn main() -> ExitCode {
         (PerClient::Process, None) => process::serve_each(&args.options),
         (PerClient::Process, Some(count)) => process::serve_preforked(&args.options, count.into()),
         (per_client, None) => serve(per_client, &args.options),
-        (_, Some(_)) => Err(echo::bad_arguments("--prefork needs --per-client process")),
+        (_, Some(_)) => Err(Error::bad_arguments("--prefork needs --per-client process")),
     })
 }
 
-fn serve(per_client: PerClient, options: &Options) -> io::Result<Totals> {
+fn serve(per_client: PerClient, options: &Options) -> echo::Result<Totals> {
     let stop = Arc::new(Stop::new()?);
     let listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
     accept_and_serve(listener, &stop, per_client, options)
@@ -95,34 +99,34 @@ fn accept_and_serve(
     stop: &Arc<Stop>,
     per_client: PerClient,
     options: &Options,
-) -> io::Result<Totals> {
+) -> echo::Result<Totals> {
     let clients = Clients::new(options);
     let drain = clients.drain_when(stop, &listener, options.drain)?;
     let mut shortage = Shortage::default();
     while !stop.requested() {
         clients.wait_for_place(&mut listener);
         match listener.accept(clients.active()) {
-            Ok(Some(stream)) => {
+            Ok(Accepted::Client(stream)) => {
                 let client = Arc::new(clients.enter(stream));
                 if per_client == PerClient::None {
                     serve_client(&client, options);
                     continue;
                 }
                 while let Err(error) = spawn(&client, options) {
-                    // No thread to be had: the client waits with us for another to leave.
+                    // The client waits until another client leaves, or for the length of a pause.
                     shortage.report(format_args!("cannot start a thread: {error}"));
-                    listener.pause();
+                    listener.pause(clients.active());
                     clients.wait_for_pause(&mut listener);
                     if stop.requested() {
                         break;
                     }
                 }
             }
-            // Accepting is paused for want of descriptors.
-            Ok(None) => {}
-            // The listener was shut down to wake us: it is of no other use any more (EINVAL).
+            // `wait_for_place` waits.
+            Ok(Accepted::Nobody | Accepted::Full) => {}
+            // The drain has shut the listener down to wake this thread (EINVAL).
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     let _ = drain.join();
@@ -143,15 +147,15 @@ fn serve_client(client: &Client, options: &Options) {
     client.served(bytes, &result);
 }
 
-/// A datagram names its sender, so one thread that blocks in recvfrom(2) serves every client.
-fn serve_datagrams(options: &Options) -> io::Result<Totals> {
+/// Every datagram names its sender, so one thread that blocks in recvfrom(2) serves all clients.
+fn serve_datagrams(options: &Options) -> echo::Result<Totals> {
     let stop = Arc::new(Stop::new()?);
     let socket = echo::bind_datagrams(options)?;
-    let (doorbell, asked) = (Socket::from(socket.try_clone()?), Arc::clone(&stop));
+    let (handle, asked) = (Socket::from(socket.try_clone()?), Arc::clone(&stop));
     thread::Builder::new().spawn(move || {
         let _ = asked.wait();
-        // Says ENOTCONN, and wakes recvfrom(2) all the same.
-        let _ = doorbell.shutdown(Shutdown::Read);
+        // Fails with ENOTCONN, and wakes recvfrom(2) all the same.
+        let _ = handle.shutdown(Shutdown::Read);
     })?;
     let mut scratch = Scratch::new(options);
     let mut tally = Tally::new(options);
@@ -160,15 +164,15 @@ fn serve_datagrams(options: &Options) -> io::Result<Totals> {
         if stop.requested() {
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + options.drain);
             if deadline <= Instant::now() {
-                return Ok(tally.totals()); // Whoever sends without end is not waited for.
+                return Ok(tally.totals()); // A peer may send without end.
             }
         }
         match echo::echo_datagram(&socket, &mut scratch, &mut tally) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Nothing is left of what had arrived before the stop.
+            // The socket is empty: all that had arrived before the stop was echoed.
             Err(_) if stop.requested() => return Ok(tally.totals()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! A process for each client (`--per-client process`), or a fixed number of them (`--prefork`).
 //!
-//! The oldest concurrent servers worked so: fork(2) gives the child a copy of everything, the client's
-//! stream included, and what goes wrong in it goes wrong for one client alone. The price is a process.
+//! The oldest concurrent servers work like this. fork(2) gives the child a copy of everything, including
+//! the client's stream. A fault in the child concerns one client alone. The price is a process.
 //!
-//! Three rules keep it sound. The parent has one thread: the child of a threaded parent inherits locks
-//! that nobody will ever release. The parent closes its copy of the stream at once: the client sees end
-//! of stream only when the last copy is gone. And every child is reaped, or it stays as a zombie.
+//! Three rules keep it correct. First, the parent has one thread: the child of a threaded parent inherits
+//! locks that no thread will ever release. Second, the parent closes its copy of the stream at once: the
+//! client sees end of stream only when the last copy is closed. Third, every child is reaped, or it stays
+//! as a zombie.
+//!
+//! Read `select` first: the parent waits with poll(2) and a self-pipe, which are explained there.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -15,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo::{Options, Scratch, Shortage, Stop, Tally, Totals};
+use echo::{Accepted, Options, Scratch, Shortage, Stop, Tally, Totals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
@@ -28,14 +31,14 @@ use socket2::Socket;
 
 use crate::PerClient;
 
-/// Most children alive at once. Even an idle process costs the kernel some hundred KiB.
+/// Most children alive at once. Even an idle process costs the kernel several hundred KiB.
 const CHILDREN_MAX: usize = 4096;
 
-/// How long after `--drain` the children may take to end before they are killed.
+/// How long the children may take to end after `--drain`. Then they are killed.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Forks a child for each client.
-pub(crate) fn serve_each(options: &Options) -> io::Result<Totals> {
+pub(crate) fn serve_each(options: &Options) -> echo::Result<Totals> {
     let stop = Stop::new()?;
     let mut children = Children::new(false)?;
     let mut listener = echo::listen(options, options.max_connections(CHILDREN_MAX)?)?;
@@ -43,11 +46,11 @@ pub(crate) fn serve_each(options: &Options) -> io::Result<Totals> {
     listener.set_nonblocking()?;
     let mut client = None;
     while !stop.requested() {
-        if children.reap()? > 0 {
-            listener.resume();
-        }
-        if client.is_none() {
-            client = listener.accept(children.alive.len())?;
+        children.reap()?;
+        if client.is_none()
+            && let Accepted::Client(stream) = listener.accept(children.alive.len())?
+        {
+            client = Some(stream);
         }
         match client.take() {
             Some(stream) if listener.is_open(children.alive.len()) => match children.fork()? {
@@ -57,32 +60,32 @@ pub(crate) fn serve_each(options: &Options) -> io::Result<Totals> {
                     serve_client(stream, options, report)
                 }
                 Forked::Exhausted => {
-                    // No process to be had: the client waits with us for a child to end.
+                    // The client waits until a child ends, or for the length of a pause.
                     client = Some(stream);
-                    listener.pause();
+                    listener.pause(children.alive.len());
                 }
             },
             waiting => {
                 client = waiting;
                 let accepting = client.is_none() && listener.is_open(children.alive.len());
                 let listener_fd = accepting.then_some(listener.as_fd());
-                children.wait([Some(stop.as_fd()), listener_fd], listener.patience())?;
+                children.wait([Some(stop.as_fd()), listener_fd], listener.pause_left())?;
             }
         }
     }
     drop((client, listener));
-    children.stop(options.drain)
+    Ok(children.stop(options.drain)?)
 }
 
 /// Forks `count` children, which accept from one listener and serve one client at a time each.
 ///
-/// The kernel wakes one of those that block in accept(2) for each client: the one that has slept longest
-/// or the one that is at hand, as it likes. The shares in the totals show how even that is.
-pub(crate) fn serve_preforked(options: &Options, count: usize) -> io::Result<Totals> {
+/// For each client the kernel wakes one of the children that block in accept(2). It makes no promise which
+/// one. The shares in the totals show how even the distribution is.
+pub(crate) fn serve_preforked(options: &Options, count: usize) -> echo::Result<Totals> {
     let stop = Stop::new()?;
     let mut children = Children::new(true)?;
     let max_connections = options.max_connections(usize::MAX)?;
-    let count = count.min(max_connections); // Each serves one.
+    let count = count.min(max_connections); // Each child serves one client.
     let listener = echo::listen(options, max_connections)?;
     let mut fork_from = Instant::now();
     while !stop.requested() {
@@ -90,19 +93,13 @@ pub(crate) fn serve_preforked(options: &Options, count: usize) -> io::Result<Tot
             match children.fork()? {
                 Forked::Parent => {}
                 Forked::Child(report) => {
-                    drop(stop); // It would write into the parent's pipe.
-                    let served = lead_a_group().and_then(|()| Stop::new()).and_then(accept_signals);
-                    leave(
-                        report,
-                        served.and_then(|stop| {
-                            crate::accept_and_serve(
-                                listener,
-                                &Arc::new(stop),
-                                PerClient::None,
-                                options,
-                            )
-                        }),
-                    )
+                    drop(stop); // Its handlers would write into the parent's pipe.
+                    let stop = lead_a_group().and_then(|()| Stop::new()).and_then(accept_signals);
+                    let served = stop.map_err(echo::Error::from).and_then(|stop| {
+                        let stop = Arc::new(stop);
+                        crate::accept_and_serve(listener, &stop, PerClient::None, options)
+                    });
+                    leave(report, served)
                 }
                 Forked::Exhausted => fork_from = Instant::now() + echo::ACCEPT_PAUSE,
             }
@@ -111,17 +108,17 @@ pub(crate) fn serve_preforked(options: &Options, count: usize) -> io::Result<Tot
         let pause = missing.then(|| fork_from.saturating_duration_since(Instant::now()));
         children.wait([Some(stop.as_fd()), None], pause)?;
         if children.reap()? > 0 {
-            // Whoever has died is replaced, and not at once: it may be a habit.
+            // A dead child is replaced after a pause: its successor may die too.
             fork_from = Instant::now() + echo::ACCEPT_PAUSE;
         }
         if children.left && !stop.requested() {
-            // Whoever leaves shuts the listener down, and that is everybody's.
+            // A child that leaves has shut down the listener, which all children share.
             children.stop(options.drain)?;
-            return Err(io::Error::other("a child has left, so the others were stopped too"));
+            return Err(io::Error::other("a child has left, so the others were stopped too").into());
         }
     }
     drop(listener);
-    children.stop(options.drain)
+    Ok(children.stop(options.drain)?)
 }
 
 /// The child of one client: serves it, reports, and ends.
@@ -141,12 +138,12 @@ fn serve_client(stream: Socket, options: &Options, report: PipeWriter) -> ! {
     leave(report, Ok(tally.totals()))
 }
 
-/// Reports to the parent and ends, without the exit handlers that belong to the parent (_exit(2)).
-fn leave(mut report: PipeWriter, served: io::Result<Totals>) -> ! {
+/// Reports to the parent and ends. The exit handlers are the parent's and do not run (_exit(2)).
+fn leave(mut report: PipeWriter, served: echo::Result<Totals>) -> ! {
     let status = match served {
         Ok(Totals { connections, bytes, errors, .. }) => {
             let numbers = [connections, bytes, errors].map(u64::to_ne_bytes).concat();
-            // Fewer bytes than PIPE_BUF: they arrive in one piece (pipe(7)).
+            // Fewer bytes than PIPE_BUF, so they arrive in one piece (pipe(7)).
             i32::from(report.write_all(&numbers).is_err())
         }
         Err(error) => {
@@ -157,8 +154,8 @@ fn leave(mut report: PipeWriter, served: io::Result<Totals>) -> ! {
     low_level::exit(status)
 }
 
-/// Makes SIGINT and SIGTERM shut the reading half of `fd` down: the read(2) that the child sleeps in
-/// then finds end of stream behind what has arrived. A flag would not wake it.
+/// Makes SIGINT and SIGTERM shut down the reading half of `fd`. The read(2) in which the child sleeps then
+/// finds end of stream behind what has arrived. A flag would not wake the child.
 #[allow(unsafe_code)]
 fn end_reading_when_asked(fd: RawFd) -> io::Result<()> {
     for signal in [SIGINT, SIGTERM] {
@@ -173,20 +170,20 @@ fn end_reading_when_asked(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves the parent's process group: what a terminal, or `kill -TERM -GROUP`, sends to all reaches the
-/// parent alone, which passes it on. Twice would mean: at once.
+/// Leaves the parent's process group. A signal that a terminal, or `kill -TERM -GROUP`, sends to the group
+/// then reaches the parent alone, which passes it on. A child that got both would end at once.
 fn lead_a_group() -> io::Result<()> {
     Ok(setpgid(Pid::from_raw(0), Pid::from_raw(0))?)
 }
 
-/// Holds SIGINT and SIGTERM back, or lets them through again: between fork and its own handlers a child
-/// has the parent's, which would tell the wrong process.
+/// Blocks or unblocks SIGINT and SIGTERM. Between fork and the installation of its own handlers, a child
+/// has the parent's handlers, which would tell the wrong process.
 fn hold_signals(how: SigmaskHow) -> io::Result<()> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     Ok(sigprocmask(how, Some(&signals), None)?)
 }
 
-/// Ends in a child what [`Children::fork`] has begun, and passes on what was made ready for signals.
+/// Unblocks in a child the signals that [`Children::fork`] has blocked, and passes `ready` on.
 fn accept_signals<T>(ready: T) -> io::Result<T> {
     hold_signals(SigmaskHow::SIG_UNBLOCK)?;
     Ok(ready)
@@ -195,23 +192,23 @@ fn accept_signals<T>(ready: T) -> io::Result<T> {
 /// The children, as the parent knows them.
 struct Children {
     alive: HashSet<Pid>,
-    /// SIGCHLD makes it readable: a child has ended.
+    /// Readable after SIGCHLD: a child has ended.
     ended: UnixStream,
-    /// Where they write what they have done, before they end.
+    /// Here the children write their totals before they end.
     reports: PipeReader,
     report: PipeWriter,
     totals: Totals,
     shortage: Shortage,
-    /// Whether each accepts for itself, so that its share of the connections is of interest.
+    /// Whether the children accept by themselves. Then the totals show the share of each.
     preforked: bool,
-    /// A child has ended by itself, and was not killed.
+    /// A child has ended by itself, not by a signal.
     left: bool,
 }
 
 enum Forked {
     Parent,
     Child(PipeWriter),
-    /// The system has no process to give.
+    /// The system has no process left.
     Exhausted,
 }
 
@@ -226,7 +223,7 @@ impl Children {
         Ok(Children { alive, ended, reports, report, totals, shortage, preforked, left: false })
     }
 
-    /// Forks. The child is to call [`accept_signals`] once it has handlers of its own.
+    /// Forks. The child must call [`accept_signals`] when it has its own handlers.
     #[allow(unsafe_code)]
     fn fork(&mut self) -> io::Result<Forked> {
         let parent = getpid();
@@ -235,7 +232,7 @@ impl Children {
             Err(error) => return Ok(self.exhausted(error)),
         };
         hold_signals(SigmaskHow::SIG_BLOCK)?;
-        // SAFETY: this process has one thread, so the child may do all that the parent could.
+        // SAFETY: this process has one thread, so the child may do all that the parent may.
         let forked = unsafe { fork() };
         if !matches!(forked, Ok(ForkResult::Child)) {
             hold_signals(SigmaskHow::SIG_UNBLOCK)?;
@@ -246,7 +243,7 @@ impl Children {
                 Ok(Forked::Parent)
             }
             Ok(ForkResult::Child) => {
-                // A parent that is killed takes its children with it.
+                // When the parent is killed, the kernel kills the children.
                 #[cfg(target_os = "linux")]
                 let tied = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_ok();
                 #[cfg(not(target_os = "linux"))]
@@ -274,20 +271,20 @@ impl Children {
     ) -> io::Result<()> {
         let sources = sources.into_iter().flatten().chain([self.ended.as_fd()]);
         let mut fds: Vec<_> = sources.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        let limit = limit.map(|limit| limit + Duration::from_millis(1)); // Whole ones, rounded down.
+        let limit = limit.map(|limit| limit + Duration::from_millis(1)); // poll(2) counts whole ms.
         let timeout = limit.and_then(|limit| PollTimeout::try_from(limit).ok());
         match poll(&mut fds, timeout.unwrap_or(PollTimeout::NONE)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        // Signals coalesce, so their number says nothing: it is enough that there were any.
+        // Signals coalesce, so their number has no meaning.
         match (&self.ended).read(&mut [0; 64]) {
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Takes note of all that have ended. Returns how many there were.
+    /// Reaps all children that have ended. Returns their number.
     fn reap(&mut self) -> io::Result<usize> {
         let before = self.alive.len();
         loop {
@@ -318,8 +315,8 @@ impl Children {
         }
     }
 
-    /// Asks all to finish what is pending, and kills those that have not ended after `drain`. Those that
-    /// keep this deadline themselves get a moment longer.
+    /// Asks all children to finish what is pending, and kills those that have not ended after `drain`.
+    /// Preforked children keep this deadline themselves, and get a moment longer.
     fn stop(mut self, drain: Duration) -> io::Result<Totals> {
         let drain = if self.preforked { drain + LAST_MOMENT } else { drain };
         for (signal, limit) in [(Signal::SIGTERM, drain), (Signal::SIGKILL, LAST_MOMENT)] {

@@ -9,10 +9,10 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use bench::process::{Ended, Process};
-use bench::seccomp;
 use nix::errno::Errno;
 use nix::libc;
+use server_process::process::{Ended, Process};
+use server_process::seccomp;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr};
 /// The address of a stream socket: TCP over IPv4 or IPv6, or a Unix-domain socket (unix(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// Written `127.0.0.1:7000` or `[::1]:7000`; port 0 asks for a free one.
+    /// Written `127.0.0.1:7000`, `[::1]:7000` or `localhost:7000`; port 0 asks for a free one.
     Tcp(SocketAddr),
     /// Written `unix:/path/to/socket`.
     Unix(PathBuf),
@@ -51,13 +51,19 @@ impl fmt::Display for Address {
 impl FromStr for Address {
     type Err = String;
 
+    /// Reads an address. A host name is resolved (getaddrinfo(3)); its first address is taken.
     fn from_str(text: &str) -> Result<Address, String> {
+        let form = "write HOST:PORT such as 127.0.0.1:7000 or [::1]:7000, or unix:PATH";
         match text.strip_prefix("unix:") {
             Some("") => Err("write the path of the socket behind unix:".to_owned()),
             Some(path) => Ok(Address::Unix(path.into())),
-            None => text.parse().map(Address::Tcp).map_err(|_| {
-                "write IPV4:PORT such as 127.0.0.1:7000, [IPV6]:PORT, or unix:PATH".to_owned()
-            }),
+            None if text.starts_with(':') => Err(form.to_owned()),
+            None => match text.to_socket_addrs().map(|mut found| found.next()) {
+                Ok(Some(addr)) => Ok(Address::Tcp(addr)),
+                Ok(None) => Err("this host name has no address".to_owned()),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(form.to_owned()),
+                Err(error) => Err(format!("{error}; {form}")),
+            },
         }
     }
 }

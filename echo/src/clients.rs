@@ -12,13 +12,14 @@ use socket2::Socket;
 
 use crate::{Listener, Options, Stop, Tally, Totals};
 
-/// How long threads may take to notice that their stream was shut down, once `--drain` is over.
+/// How long threads may take to notice that their stream was shut down, after `--drain`.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// The clients that a server with blocking threads is serving.
 ///
-/// A thread that blocks in read(2) or write(2) cannot look at a flag: it must be woken by someone who
-/// holds its stream. This is that someone. It also counts, so that accepting can wait for a place.
+/// A thread that blocks in read(2) or write(2) cannot look at a flag. Another thread must wake it, and
+/// needs its stream for that: here are all streams. Their number tells the acceptor whether there is a
+/// place for one more client.
 #[derive(Debug)]
 pub struct Clients {
     state: Mutex<State>,
@@ -32,11 +33,18 @@ struct State {
     stopping: bool,
 }
 
-/// One client's stream for as long as it is served. Dropping it frees the place and closes the stream.
+/// One client's stream while it is served. Dropping it closes the stream, then frees the place.
 #[derive(Debug)]
 pub struct Client {
-    clients: Arc<Clients>,
+    // In this order: fields are dropped in the order of their declaration.
     stream: Arc<Socket>,
+    place: Place,
+}
+
+/// One of the places that `--max-connections` allows.
+#[derive(Debug)]
+struct Place {
+    clients: Arc<Clients>,
     key: usize,
 }
 
@@ -47,7 +55,7 @@ impl Clients {
         Arc::new(Clients { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// Enters a client. If the drain has begun, its stream is drained like the others.
+    /// Enters a client. If the drain has begun, the client's stream is drained like the others.
     pub fn enter(self: &Arc<Clients>, stream: Socket) -> Client {
         let mut state = self.lock();
         state.tally.opened(&stream);
@@ -56,7 +64,7 @@ impl Clients {
         }
         let stream = Arc::new(stream);
         let key = state.live.insert(Arc::clone(&stream));
-        Client { clients: Arc::clone(self), stream, key }
+        Client { stream, place: Place { clients: Arc::clone(self), key } }
     }
 
     /// Number of clients being served.
@@ -64,8 +72,8 @@ impl Clients {
         self.lock().live.len()
     }
 
-    /// Sleeps until `listener` may accept again: while it is paused, as [`wait_for_pause`] does; and while
-    /// `--max-connections` are being served until one of them leaves. A drain ends both.
+    /// Sleeps until `listener` may accept again: during a pause as [`wait_for_pause`] does, and while the
+    /// server is full, until a client leaves. A drain ends both waits.
     ///
     /// [`wait_for_pause`]: Clients::wait_for_pause
     pub fn wait_for_place(&self, listener: &mut Listener) {
@@ -76,17 +84,16 @@ impl Clients {
 
     /// While `listener` is paused, sleeps until a client leaves, the pause is over, or a drain begins.
     pub fn wait_for_pause(&self, listener: &mut Listener) {
-        if let Some(pause) = listener.patience() {
+        if let Some(pause) = listener.pause_left() {
             let state = self.lock();
             let active = state.live.len();
             let none_left = |state: &mut State| state.live.len() >= active && !state.stopping;
             drop(self.wait_while(state, Some(pause), none_left));
-            listener.resume();
         }
     }
 
-    /// Starts the thread that wakes the others: it sleeps until a stop is requested, then shuts the
-    /// listener down, which makes accept(2) fail, and lets the clients finish, for `limit` at most.
+    /// Starts the thread that ends the waits of the others. It sleeps until a stop is requested, shuts the
+    /// listener down, which makes accept(2) fail, and lets the clients finish, for at most `limit`.
     ///
     /// # Errors
     ///
@@ -97,20 +104,20 @@ impl Clients {
         listener: &Listener,
         limit: Duration,
     ) -> io::Result<JoinHandle<io::Result<()>>> {
-        let doorbell = listener.doorbell()?;
+        let handle = listener.handle()?;
         let (clients, stop) = (Arc::clone(self), Arc::clone(stop));
         thread::Builder::new().name("drain".to_owned()).spawn(move || {
             stop.wait()?;
-            // Another process that shares the listener may have been faster: the bell has rung then.
-            let _ = doorbell.shutdown(Shutdown::Read);
+            // Fails if another process that shares the listener was faster.
+            let _ = handle.shutdown(Shutdown::Read);
             clients.drain(limit);
             Ok(())
         })
     }
 
-    /// Lets every client finish: shuts down the reading half of its stream, so that its thread finds end
-    /// of stream behind what has arrived, echoes that, and leaves. Those that have not left after `limit`
-    /// are shut down altogether, which ends a write(2) to a peer that does not read.
+    /// Lets every client finish: shuts down the reading half of its stream. Its thread then finds end of
+    /// stream behind what has arrived, echoes that, and leaves. After `limit`, the remaining streams are
+    /// shut down altogether, which ends a write(2) to a peer that does not read.
     fn drain(&self, limit: Duration) {
         let mut state = self.lock();
         state.stopping = true;
@@ -125,7 +132,7 @@ impl Clients {
         drop(self.wait_while(state, Some(LAST_MOMENT), |state| !state.live.is_empty()));
     }
 
-    /// What has been done so far.
+    /// What was done so far.
     pub fn totals(&self) -> Totals {
         self.lock().tally.totals()
     }
@@ -159,7 +166,7 @@ impl Clients {
 impl Client {
     /// Counts what was done for this client.
     pub fn served(&self, bytes: u64, result: &io::Result<()>) {
-        let mut state = self.clients.lock();
+        let mut state = self.place.clients.lock();
         state.tally.sent(bytes);
         state.tally.closed(&self.stream, result);
     }
@@ -173,10 +180,11 @@ impl Deref for Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for Place {
     fn drop(&mut self) {
-        // The last handle of the stream goes with the last clone of the `Arc`, which is ours.
-        self.clients.lock().live.try_remove(self.key);
+        let last = self.clients.lock().live.try_remove(self.key);
+        // The descriptor must be free before the acceptor wakes: accept(2) would fail with EMFILE again.
+        drop(last);
         self.clients.changed.notify_all();
     }
 }

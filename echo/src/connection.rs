@@ -5,13 +5,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use crate::Scratch;
 use crate::idle::IDLE_TICKS;
 
-/// One client's connection: a state machine that is moved one [`step`](Connection::step) at a time.
+/// One client's connection: a state machine that [`step`](Connection::step) moves on by one step.
 ///
 /// How often to call `step`, and on what signal, is the I/O model and stays in the servers.
 ///
-/// A connection holds bytes of its own only while the peer does not take what it sent: at most what one
-/// read returned, and it does not read again before they are gone. So a peer that never reads costs one
-/// bounded buffer, and TCP's flow control stops it from sending more.
+/// A connection holds bytes of its own only while the peer does not take what it is sent. These are at
+/// most the bytes of one read, and the next read waits until they are gone. So a peer that never reads
+/// costs one bounded buffer, and TCP's flow control stops the peer from sending more.
 #[derive(Debug)]
 pub struct Connection<S> {
     stream: S,
@@ -27,9 +27,9 @@ pub struct Connection<S> {
 pub enum Wants {
     /// Nothing is pending: it wants bytes from the peer.
     Read,
-    /// Bytes are pending: it wants the peer to take them, and reads nothing before it has.
+    /// Bytes are pending: the peer must take them before anything more is read.
     Write,
-    /// The peer has sent all it will, and has been sent all of it back: drop the connection.
+    /// The peer has ended its stream, and all of it was echoed: drop the connection.
     Close,
 }
 
@@ -42,8 +42,10 @@ pub struct Step {
     pub sent: usize,
     /// What to wait for next.
     pub wants: Wants,
-    /// The stream said `WouldBlock`: another step before the next readiness does nothing. Under edge
-    /// triggering this, and nothing less, is the end of an event.
+    /// The stream answered `WouldBlock`: until it is ready again, another step does nothing.
+    ///
+    /// Under edge triggering an event ends here. A read that was shorter than the buffer ends an event
+    /// too, if the event did not say that the peer has closed its side.
     pub would_block: bool,
 }
 
@@ -53,15 +55,15 @@ impl<S: Read + Write> Connection<S> {
         Connection { stream, pending: Vec::new(), sent: 0, quiet: 0 }
     }
 
-    /// Moves the connection on by one step: with bytes pending one write(2), otherwise one read(2) and,
-    /// if it returned any, one write.
+    /// Moves the connection on by one step. With bytes pending, the step is one write(2). Otherwise it is
+    /// one read(2) and, if that returned bytes, one write.
     ///
     /// What the peer did not take is copied out of `scratch` and becomes pending.
     ///
     /// # Errors
     ///
-    /// Any error of the stream but `WouldBlock` and `Interrupted`. It concerns this connection alone:
-    /// drop it and go on.
+    /// Any error of the stream except `WouldBlock` and `Interrupted`. The error concerns this connection
+    /// alone: drop it and go on.
     pub fn step(&mut self, scratch: &mut Scratch) -> io::Result<Step> {
         if self.wants_to_write() {
             return self.flush();
@@ -73,11 +75,11 @@ impl<S: Read + Write> Connection<S> {
                 scratch.work();
                 self.send(&scratch.buffer[..received])
             }
-            // Nothing has arrived: the usual answer, and for a model that polls the most frequent one.
+            // Nothing has arrived. For a model that polls, this is the most frequent answer.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 Ok(Step { received: 0, sent: 0, wants: Wants::Read, would_block: true })
             }
-            // A signal came first. There may be bytes: the caller's loop asks again.
+            // A signal came first. There may be bytes: the caller's loop tries again.
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 Ok(Step { received: 0, sent: 0, wants: Wants::Read, would_block: false })
             }
@@ -85,8 +87,8 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Takes note of a tick of the [`IdleClock`](crate::IdleClock). Returns whether no byte has moved for
-    /// the whole of `--idle-timeout`: drop the connection then.
+    /// Counts a tick of the [`IdleClock`](crate::IdleClock). Returns whether the whole of `--idle-timeout`
+    /// has passed without a byte moved. Then shut the stream down: the next step finds its end.
     pub fn tick(&mut self) -> bool {
         self.quiet = self.quiet.saturating_add(1);
         self.quiet >= IDLE_TICKS
@@ -102,7 +104,7 @@ impl<S: Read + Write> Connection<S> {
         &self.stream
     }
 
-    /// Sends what was just received; what is not taken becomes pending.
+    /// Sends what was received. What is not taken becomes pending.
     fn send(&mut self, received: &[u8]) -> io::Result<Step> {
         let (sent, would_block) = write(&mut self.stream, received)?;
         if sent < received.len() {
@@ -112,7 +114,7 @@ impl<S: Read + Write> Connection<S> {
         Ok(Step { received: received.len(), sent, wants: self.wants(), would_block })
     }
 
-    /// Sends what is pending, and gives the buffer back once it is empty.
+    /// Sends what is pending, and frees the buffer when it is empty.
     fn flush(&mut self) -> io::Result<Step> {
         let (sent, would_block) = write(&mut self.stream, &self.pending[self.sent..])?;
         if sent > 0 {
@@ -131,7 +133,7 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// One write(2): how many bytes were taken, and whether the stream said `WouldBlock`.
+/// One write(2). Returns how many bytes were taken, and whether the stream answered `WouldBlock`.
 fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<(usize, bool)> {
     match stream.write(bytes) {
         Ok(0) => Err(ErrorKind::WriteZero.into()),

@@ -7,14 +7,14 @@ use crate::Options;
 /// Ticks in one `--idle-timeout`.
 const TICKS: u32 = 4;
 
-/// Ticks in a row without a byte after which a connection has been idle for the whole timeout: the first
-/// may have come right after the last byte.
+/// Ticks in a row without a byte that prove a whole timeout of idling. The first tick may have come right
+/// after the last byte, so there is one more tick than fits into the timeout.
 pub const IDLE_TICKS: u8 = TICKS as u8 + 1;
 
 /// Ticks four times in each `--idle-timeout`, or never when there is none.
 ///
 /// A loop passes each tick on to its connections ([`Connection::tick`](crate::Connection::tick)), which
-/// only count. So a message costs no look at the clock.
+/// only count the ticks. So a message costs no look at the clock.
 #[derive(Clone, Copy, Debug)]
 pub struct IdleClock {
     interval: Option<Duration>,
@@ -33,7 +33,7 @@ impl IdleClock {
         self.interval
     }
 
-    /// Whether it has ticked since it was asked last.
+    /// Whether it has ticked since the last call.
     pub fn ticked(&mut self) -> bool {
         let now = Instant::now;
         match (self.interval, self.next) {
@@ -45,8 +45,8 @@ impl IdleClock {
         }
     }
 
-    /// How long to wait at most: until the next tick, or for ever.
-    pub fn patience(&self) -> Option<Duration> {
+    /// Time until the next tick; `None` when there is no idle timeout.
+    pub fn until_next(&self) -> Option<Duration> {
         self.next.map(|next| next.saturating_duration_since(Instant::now()))
     }
 }
@@ -65,17 +65,17 @@ mod tests {
     fn without_a_timeout_it_never_ticks() {
         let mut clock = clock(None);
         assert!(!clock.ticked());
-        assert_eq!(clock.patience(), None);
+        assert_eq!(clock.until_next(), None);
     }
 
     #[test]
-    fn it_ticks_once_its_interval_has_passed_and_however_late_only_once() {
+    fn a_late_clock_ticks_once() {
         let interval = Duration::from_millis(20);
         let mut clock = clock(Some(interval));
         thread::sleep(5 * interval);
-        assert_eq!(clock.patience(), Some(Duration::ZERO));
+        assert_eq!(clock.until_next(), Some(Duration::ZERO));
         assert!(clock.ticked());
-        // From here on and not from when it should have: else it would catch up with a burst.
+        // The next interval starts now: a clock that caught up would tick in a burst.
         assert!(clock.next.is_some_and(|next| next > Instant::now() - interval));
     }
 
@@ -84,6 +84,6 @@ mod tests {
         let interval = Duration::from_secs(3600);
         let mut clock = clock(Some(interval));
         assert!(!clock.ticked());
-        assert!(clock.patience().is_some_and(|patience| patience <= interval));
+        assert!(clock.until_next().is_some_and(|left| left <= interval));
     }
 }

@@ -1,235 +1,142 @@
 //! The listening socket, and when not to accept from it.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::process;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::{Socket, Type};
+use socket2::Socket;
 
-use crate::{Address, Options, bad_arguments};
+use crate::listen::SocketFile;
+use crate::{Address, Options, Shortage, report};
 
-/// How long accepting pauses when the system has run out of descriptors or memory and no connection of
-/// ours ends before. Without a pause a level-triggered loop would spin on the error.
+/// How long accepting pauses after a shortage of descriptors or memory, unless one of the server's
+/// connections ends earlier. Without a pause, a level-triggered loop would spin on the error.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections to accept before turning to the connected again, so that a storm of connects does not
-/// starve them.
+/// The most connections to accept in one turn: the connected must not wait for a storm of connects.
 pub const ACCEPTS_PER_TURN: usize = 64;
 
-/// Failed accepts in a row that are put down to peers that gave up while they queued. After as many,
-/// accepting pauses: something else is wrong.
+/// Accepts in a row that may fail because a queued peer has left. After this number, accepting pauses:
+/// the cause is another one.
 const ACCEPT_TRIES: usize = 256;
 
 /// A listening socket that knows when not to accept.
 ///
-/// A client that is not accepted is not lost: it waits in the backlog, connected as far as it can tell.
+/// A client that is not accepted waits in the backlog. The client sees an established connection.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     max_connections: usize,
     idle_timeout: Option<Duration>,
-    paused_until: Option<Instant>,
     nonblocking: bool,
+    pause: Option<Pause>,
+    /// `--verbose` has reported that the server is full, and it still is.
+    full: bool,
+    verbose: bool,
+    shortage: Shortage,
     /// Removes the socket's file when the listener is dropped.
     file: Option<SocketFile>,
 }
 
-/// The name of a Unix-domain socket. Unlike a port it outlives the socket, and must be unlinked: by the
-/// process that made it, and not by one forked from it; and only if it still is the one it made.
+/// Why a listener does not accept after a shortage, until one of two things ends the pause.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Instant,
+    /// The clients at its beginning. When there are fewer, one has ended, and freed what it held.
+    active: usize,
+}
+
+/// What [`Listener::accept`] has found.
 #[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    owner: u32,
-    inode: Option<(u64, u64)>,
-}
-
-/// Binds, listens, and prints `listening on ADDR` with the address that was really bound.
-///
-/// The socket blocks; a model that must not block says so with [`Listener::set_nonblocking`].
-/// `max_connections` is the most clients to serve at once, from [`Options::max_connections`].
-///
-/// # Errors
-///
-/// When the address cannot be bound or stdout cannot be written; the message says what to do.
-pub fn listen(options: &Options, max_connections: usize) -> io::Result<Listener> {
-    let listener = bind(options, &options.addr, max_connections, false)?;
-    announce(&listener.local_addr()?)?;
-    Ok(listener)
-}
-
-/// As [`listen`], with as many listeners on one address as there are loops to accept from them: the
-/// kernel deals the connections out to them (SO_REUSEPORT, socket(7)).
-///
-/// # Errors
-///
-/// As for [`listen`]; and [`bad_arguments`] for a Unix-domain socket, which cannot be shared so.
-pub fn listen_on_all(
-    options: &Options,
-    max_connections: usize,
-    count: usize,
-) -> io::Result<Vec<Listener>> {
-    if matches!(options.addr, Address::Unix(_)) {
-        return Err(bad_arguments("SO_REUSEPORT needs an --addr of the form IP:PORT"));
-    }
-    // SO_REUSEPORT would share the port with a stranger's server, too: first see that there is none.
-    drop(bind(options, &options.addr, max_connections, false)?);
-    let first = bind(options, &options.addr, max_connections, true)?;
-    let addr = first.local_addr()?; // The others need the port that was really bound.
-    let mut listeners = vec![first];
-    while listeners.len() < count {
-        listeners.push(bind(options, &addr, max_connections, true)?);
-    }
-    announce(&addr)?;
-    Ok(listeners)
-}
-
-fn bind(
-    options: &Options,
-    addr: &Address,
-    max_connections: usize,
-    reuse_port: bool,
-) -> io::Result<Listener> {
-    let socket = try_bind(options, addr, reuse_port).map_err(|error| {
-        let hint = match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EADDRINUSE) => "; stop what listens there, or choose another --addr",
-            Some(Errno::EADDRNOTAVAIL) => "; choose an --addr of this machine",
-            Some(Errno::EACCES) => {
-                "; choose an --addr that you may use, such as a port from 1024 up"
-            }
-            Some(Errno::ENOENT) => "; create the directory first",
-            _ => "",
-        };
-        io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}{hint}"))
-    })?;
-    let file = match addr {
-        Address::Tcp(_) => None,
-        Address::Unix(path) => {
-            Some(SocketFile { path: path.clone(), owner: process::id(), inode: inode(path) })
-        }
-    };
-    Ok(Listener {
-        socket,
-        max_connections,
-        idle_timeout: options.idle_timeout,
-        paused_until: None,
-        nonblocking: false,
-        file,
-    })
-}
-
-fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<Socket> {
-    let socket = Socket::new(addr.domain(), Type::STREAM, None)?;
-    // A restart must not wait for the TIME_WAIT of the connections before it (socket(7)).
-    socket.set_reuse_address(true)?;
-    if reuse_port {
-        socket.set_reuse_port(true)?;
-    }
-    if let Address::Unix(path) = addr {
-        // A socket that nobody listens behind was left by a server that was killed. Any other file is
-        // somebody's, and connect(2) would refuse that, too.
-        let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-        let probe = Socket::new(addr.domain(), Type::STREAM, None)?;
-        probe.set_nonblocking(true)?; // A full backlog says that it is in use, too.
-        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if is_socket && probe.connect(&addr.to_sockaddr()?).is_err_and(refused) {
-            fs::remove_file(path)?;
-        }
-    }
-    socket.bind(&addr.to_sockaddr()?)?;
-    socket.listen(options.backlog)?;
-    Ok(socket)
-}
-
-/// What a name stands for: device and inode (stat(2)).
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
-}
-
-/// Prints the one line of stdout.
-pub(crate) fn announce(addr: &Address) -> io::Result<()> {
-    let mut stdout = io::stdout();
-    writeln!(stdout, "listening on {addr}")
-        .and_then(|()| stdout.flush())
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot write to stdout: {error}")))
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.owner == process::id() && self.inode == inode(&self.path) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+pub enum Accepted {
+    /// A client that waited in the backlog.
+    Client(Socket),
+    /// No client waits. Only a non-blocking listener finds this.
+    Nobody,
+    /// There is no place for a client, or nothing to make one of: accepting pauses, and the backlog
+    /// holds the clients. [`Listener::is_open`] tells when to accept again.
+    Full,
 }
 
 impl Listener {
-    /// Accepts one client, or `None` when there is none to be had now:
+    pub(crate) fn new(
+        socket: Socket,
+        file: Option<SocketFile>,
+        max_connections: usize,
+        options: &Options,
+    ) -> Listener {
+        Listener {
+            socket,
+            max_connections,
+            idle_timeout: options.idle_timeout,
+            nonblocking: false,
+            pause: None,
+            full: false,
+            verbose: options.verbose,
+            shortage: Shortage::default(),
+            file,
+        }
+    }
+
+    /// Accepts one client, while `active` clients are connected.
     ///
-    /// - none waits (only a non-blocking listener says so), or
-    /// - `active` clients are as many as `--max-connections` allows, or
-    /// - the process or the system is out of descriptors or memory: accepting pauses until
-    ///   [`resume`](Listener::resume) or for [`ACCEPT_PAUSE`].
-    ///
-    /// Peers that gave up while they queued are passed over, as accept(2) says under "Error handling".
-    /// TCP_NODELAY is set on the stream: an echo must not wait for the acknowledgement of the one before.
+    /// Peers that left while they were queued are passed over, as accept(2) advises under "Error
+    /// handling". TCP_NODELAY is set on the stream: an echo must not wait for the acknowledgement of the
+    /// echo before.
     ///
     /// # Errors
     ///
-    /// Only those that mean the listener itself is of no use any more, such as EINVAL after its
-    /// [`doorbell`](Listener::doorbell) was rung.
-    pub fn accept(&mut self, active: usize) -> io::Result<Option<Socket>> {
+    /// Only those that concern the listener itself, such as EINVAL after a
+    /// [`handle`](Listener::handle) was shut down.
+    pub fn accept(&mut self, active: usize) -> io::Result<Accepted> {
         if !self.is_open(active) {
-            return Ok(None);
+            return Ok(Accepted::Full);
         }
         for _ in 0..ACCEPT_TRIES {
             let error = match self.socket.accept() {
                 Ok((stream, _)) => {
                     without_delay(&stream);
                     if self.set_waiting(&stream).is_err() {
-                        continue; // Reset by now, and on some systems of no use for any option.
+                        continue; // The peer has reset the connection; some systems refuse options then.
                     }
-                    return Ok(Some(stream));
+                    return Ok(Accepted::Client(stream));
                 }
                 Err(error) => error,
             };
             match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EAGAIN) => return Ok(None),
-                Some(errno) if is_shortage(errno) => break,
+                Some(Errno::EAGAIN) => return Ok(Accepted::Nobody),
                 Some(errno) if concerns_one_peer(errno) => {}
-                _ => return Err(error),
+                _ => return self.pause_after(error, active).map(|()| Accepted::Full),
             }
         }
-        self.pause();
-        Ok(None)
+        self.pause(active);
+        Ok(Accepted::Full)
     }
 
-    /// Judges an accept that the model has made by other means than [`accept`](Listener::accept), with the
-    /// same outcome: a stream, or `None` for a peer that gave up or a shortage, which begins a pause.
+    /// Judges an accept that the model has made by other means than [`accept`](Listener::accept), while
+    /// `active` clients are connected. A peer that left while it was queued counts as nobody.
     ///
     /// # Errors
     ///
     /// As for [`accept`](Listener::accept).
-    pub fn accepted(&mut self, result: io::Result<Socket>) -> io::Result<Option<Socket>> {
+    pub fn accepted(&mut self, result: io::Result<Socket>, active: usize) -> io::Result<Accepted> {
         let error = match result {
             Ok(stream) => {
                 without_delay(&stream);
-                return Ok(Some(stream));
+                return Ok(Accepted::Client(stream));
             }
             Err(error) => error,
         };
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(errno) if concerns_one_peer(errno) => Ok(None),
-            _ => self.pause_after(error).map(|()| None),
+            Some(errno) if concerns_one_peer(errno) => Ok(Accepted::Nobody),
+            _ => self.pause_after(error, active).map(|()| Accepted::Full),
         }
     }
 
     /// Makes `stream` wait, or not, as the listener does.
     fn set_waiting(&self, stream: &Socket) -> io::Result<()> {
-        // Linux does not hand the listener's O_NONBLOCK on, the BSDs do.
+        // Linux does not pass the listener's O_NONBLOCK on, the BSDs do.
         stream.set_nonblocking(self.nonblocking)?;
         if !self.nonblocking && self.idle_timeout.is_some() {
             set_timeouts(stream, self.idle_timeout)?;
@@ -239,53 +146,54 @@ impl Listener {
 
     /// Whether to accept, or to watch for clients to accept, while `active` clients are connected.
     pub fn is_open(&mut self, active: usize) -> bool {
-        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
-            self.paused_until = None;
+        if self.pause.is_some_and(|pause| active < pause.active || pause.until <= Instant::now()) {
+            self.pause = None;
         }
-        self.paused_until.is_none() && active < self.max_connections
+        let full = active >= self.max_connections;
+        if full && !self.full && self.verbose {
+            report(format_args!("full: {active} clients; the next ones wait in the backlog"));
+        }
+        self.full = full;
+        self.pause.is_none() && !full
     }
 
-    /// Stops accepting for [`ACCEPT_PAUSE`]: something that a connection needs has run out.
-    pub fn pause(&mut self) {
-        self.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
+    /// Stops accepting for [`ACCEPT_PAUSE`], or until there are fewer clients than `active`.
+    pub fn pause(&mut self, active: usize) {
+        self.pause = Some(Pause { until: Instant::now() + ACCEPT_PAUSE, active });
     }
 
-    /// [Pauses](Listener::pause) after an error that says what has run out.
+    /// [Pauses](Listener::pause) after an error that names a shortage, and reports the shortage once.
     ///
     /// # Errors
     ///
-    /// Any other comes back.
-    pub fn pause_after(&mut self, error: io::Error) -> io::Result<()> {
+    /// Returns every other error.
+    pub fn pause_after(&mut self, error: io::Error, active: usize) -> io::Result<()> {
         if !error.raw_os_error().map(Errno::from_raw).is_some_and(is_shortage) {
             return Err(error);
         }
-        self.pause();
+        self.shortage.report(format_args!("accepting pauses with {active} clients: {error}"));
+        self.pause(active);
         Ok(())
     }
 
-    /// Ends a pause: a connection has ended, and what it held is free again.
-    pub fn resume(&mut self) {
-        self.paused_until = None;
-    }
-
-    /// How long to wait at most: until the pause is over, or for ever.
-    pub fn patience(&self) -> Option<Duration> {
-        self.paused_until.map(|until| until.saturating_duration_since(Instant::now()))
+    /// What is left of a pause, or `None` without one.
+    pub fn pause_left(&self) -> Option<Duration> {
+        self.pause.map(|pause| pause.until.saturating_duration_since(Instant::now()))
     }
 
     /// Makes [`accept`](Listener::accept) return at once when no client waits, and the streams that it
-    /// returns say `WouldBlock`.
+    /// returns answer `WouldBlock`.
     ///
     /// # Errors
     ///
-    /// Those of fcntl(2); none is expected.
+    /// Those of fcntl(2).
     pub fn set_nonblocking(&mut self) -> io::Result<()> {
         self.nonblocking = true;
         self.socket.set_nonblocking(true)
     }
 
     /// The address that was really bound.
-    fn local_addr(&self) -> io::Result<Address> {
+    pub(crate) fn local_addr(&self) -> io::Result<Address> {
         match &self.file {
             Some(file) => Ok(Address::Unix(file.path.clone())),
             None => match self.socket.local_addr()?.as_socket() {
@@ -302,16 +210,17 @@ impl Listener {
     /// When no descriptor is left.
     pub fn try_clone(&self) -> io::Result<Listener> {
         let socket = self.socket.try_clone()?;
-        Ok(Listener { socket, paused_until: None, file: None, ..*self })
+        let shortage = Shortage::default();
+        Ok(Listener { socket, pause: None, file: None, shortage, ..*self })
     }
 
-    /// A second handle of the socket, for whoever must wake a thread that blocks in `accept`:
-    /// `shutdown(Read)` on it makes accept(2) return EINVAL on Linux. Closing it would not wake anyone.
+    /// A second handle of the socket. `shutdown(Read)` on it wakes a thread that blocks in accept(2),
+    /// which returns EINVAL on Linux. Closing the handle wakes no thread.
     ///
     /// # Errors
     ///
     /// When no descriptor is left.
-    pub fn doorbell(&self) -> io::Result<Socket> {
+    pub fn handle(&self) -> io::Result<Socket> {
         self.socket.try_clone()
     }
 }
@@ -321,7 +230,7 @@ impl Listener {
 ///
 /// # Errors
 ///
-/// Those of setsockopt(2); none is expected.
+/// Those of setsockopt(2).
 pub fn set_timeouts(stream: &Socket, limit: Option<Duration>) -> io::Result<()> {
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)
@@ -333,19 +242,19 @@ impl AsFd for Listener {
     }
 }
 
-/// TCP_NODELAY: an echo must not wait for the acknowledgement of the one before.
+/// TCP_NODELAY: an echo must not wait for the acknowledgement of the echo before.
 fn without_delay(stream: &Socket) {
-    // Fails when the peer has reset already, which its first read will tell; and for a Unix socket.
+    // Fails for a Unix socket, and after a reset, which the first read will report.
     let _ = stream.set_tcp_nodelay(true);
 }
 
-/// Errors that say what the process or the system has run out of: of accept(2), and ENOSPC of epoll_ctl(2).
+/// Errors that name a shortage: of accept(2), and ENOSPC of epoll_ctl(2).
 fn is_shortage(errno: Errno) -> bool {
     use Errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
     matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM | ENOSPC)
 }
 
-/// Errors of accept(2) that are a queued peer's, or the network's on its behalf, and not the listener's.
+/// Errors of accept(2) that concern one queued peer, or the network on the way to it.
 fn concerns_one_peer(errno: Errno) -> bool {
     match errno {
         Errno::EINTR

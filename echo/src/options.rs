@@ -1,17 +1,14 @@
 //! The command line that all servers have in common.
 
-use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use clap::Args;
-use clap::error::ErrorKind;
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::Address;
+use crate::{Address, Error, Result};
 
 /// Descriptors that `--max-connections` leaves free by default: the standard streams, the listener, the
-/// stop pipe, the selector, and room for what the process opens in passing.
+/// stop pipe, the selector, and those that a library opens for a short time.
 pub const DESCRIPTOR_RESERVE: usize = 32;
 
 /// The options of every server. Flatten it into the server's own:
@@ -31,7 +28,7 @@ pub struct Options {
         long,
         value_name = "ADDR",
         default_value = "127.0.0.1:7000",
-        help = "Address to listen on: IPV4:PORT, [IPV6]:PORT (port 0 picks a free one), or unix:PATH"
+        help = "Address to listen on: HOST:PORT, [IPV6]:PORT (port 0: a free one), or unix:PATH"
     )]
     pub addr: Address,
 
@@ -40,43 +37,43 @@ pub struct Options {
           value_parser = clap::value_parser!(i32).range(1..))]
     pub backlog: i32,
 
-    /// Most clients connected at once; more wait in the backlog
+    /// Most clients connected at once; the others wait in the backlog
     /// [default: what the descriptor limit allows]
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     pub max_connections: Option<usize>,
 
-    /// Longest time to finish what is pending after SIGINT or SIGTERM, e.g. 500ms or 2s
+    /// Longest time to finish pending echoes after SIGINT or SIGTERM, e.g. 500ms or 2s
     #[arg(long, value_name = "DURATION", default_value = "1s",
           value_parser = parse_duration)]
     pub drain: Duration,
 
-    /// CPU time to burn for each read before it is echoed: stands for a handler that computes; a stop
-    /// waits for one that has begun
+    /// CPU time to burn for each read before it is echoed, for a handler that computes; a stop waits for
+    /// the work that has begun
     #[arg(long, value_name = "DURATION", default_value = "0s",
           value_parser = parse_duration)]
     pub work: Duration,
 
-    /// Close a connection on which nothing has moved for this long, or up to a quarter longer
+    /// Close a connection after this time without a byte moved, or up to a quarter later
     /// [default: never]
     #[arg(long, value_name = "DURATION", value_parser = parse_idle_timeout)]
     pub idle_timeout: Option<Duration>,
 
-    /// Report every connection on stderr
+    /// Report on stderr every connection, and when the server is full
     #[arg(short, long)]
     pub verbose: bool,
 }
 
 impl Options {
-    /// `--max-connections`, or by default what RLIMIT_NOFILE (getrlimit(2)) allows less
-    /// [`DESCRIPTOR_RESERVE`], and never more than `ceiling`.
+    /// The value of `--max-connections`. The default is what RLIMIT_NOFILE (getrlimit(2)) allows less
+    /// [`DESCRIPTOR_RESERVE`], at most `ceiling`.
     ///
     /// # Errors
     ///
-    /// [`bad_arguments`] when `--max-connections` asks for more than `ceiling`, the most that the model
-    /// can serve.
-    pub fn max_connections(&self, ceiling: usize) -> io::Result<usize> {
+    /// [`Error::BadArguments`] when `--max-connections` asks for more than `ceiling`, the most that the
+    /// model can serve.
+    pub fn max_connections(&self, ceiling: usize) -> Result<usize> {
         match self.max_connections {
-            Some(asked) if asked > ceiling => Err(bad_arguments(format_args!(
+            Some(asked) if asked > ceiling => Err(Error::bad_arguments(format_args!(
                 "--max-connections {asked} is more than this model can serve; the most is {ceiling}"
             ))),
             Some(asked) => Ok(asked),
@@ -89,21 +86,15 @@ impl Options {
     }
 }
 
-/// The error of arguments that clap took, and that do not go together all the same: `message` says what
-/// to do. [`finish`](crate::finish) ends as clap does, with exit status 2.
-pub fn bad_arguments(message: impl fmt::Display) -> io::Error {
-    io::Error::other(clap::Error::raw(ErrorKind::ArgumentConflict, format!("{message}\n")))
-}
-
-/// Longest duration an option may ask for: what is longer is a mistake, or would overflow a clock.
+/// Longest duration of an option: a longer one is a mistake, or overflows a clock.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads a duration with its unit, such as `50us`, `300ms` or `2s`; at most a day.
 ///
 /// # Errors
 ///
-/// When it is not one; the message says how to write it.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+/// When the text is no such duration; the message says how to write one.
+pub fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration <= DURATION_MAX => Ok(duration),
         Ok(_) => Err("longer than a day".to_owned()),
@@ -111,10 +102,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Shortest `--idle-timeout`: a server that looks at its clock more often does little else.
+/// Shortest `--idle-timeout`: a shorter one would keep the server busy with its clock.
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
-fn parse_idle_timeout(text: &str) -> Result<Duration, String> {
+fn parse_idle_timeout(text: &str) -> std::result::Result<Duration, String> {
     match parse_duration(text)? {
         timeout if timeout < IDLE_TIMEOUT_MIN => {
             Err("shorter than 10ms; leave the option out for no limit".to_owned())
@@ -123,7 +114,7 @@ fn parse_idle_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least 1 client must be served".to_owned()),
         Ok(count) => Ok(count),

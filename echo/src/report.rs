@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use socket2::Socket;
 
-use crate::{Options, Step, Wants};
+use crate::{Error, Options, Result, Step, Wants};
 
-/// What a server has done since it started.
+/// What a server has done since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Connections accepted.
@@ -19,7 +19,7 @@ pub struct Totals {
     pub bytes: u64,
     /// Connections that ended in an error, most often a peer's reset.
     pub errors: u64,
-    /// Where several loops or processes accept: the connections of each, which may be far from even.
+    /// With several accepting loops or processes: the connections of each, which may be uneven.
     pub shares: Vec<u64>,
 }
 
@@ -43,7 +43,7 @@ impl AddAssign for Totals {
     }
 }
 
-/// Keeps the totals, and with `--verbose` reports every connection on stderr, named by its descriptor.
+/// Keeps the totals. With `--verbose` reports every connection on stderr, named by its descriptor.
 #[derive(Clone, Debug)]
 pub struct Tally {
     totals: Totals,
@@ -60,10 +60,9 @@ impl Tally {
     pub fn opened(&mut self, stream: &Socket) {
         self.totals.connections += 1;
         if self.verbose {
-            let fd = stream.as_raw_fd();
             match stream.peer_addr().ok().and_then(|peer| peer.as_socket()) {
-                Some(peer) => report(format_args!("fd {fd}: {peer} connected")),
-                None => report(format_args!("fd {fd}: connected")),
+                Some(peer) => self.say(stream, format_args!("{peer} connected")),
+                None => self.say(stream, "connected"),
             }
         }
     }
@@ -81,27 +80,38 @@ impl Tally {
         }
     }
 
-    /// A client's connection has ended.
+    /// A client's connection has ended. `WouldBlock` means that a blocking stream was idle for the whole
+    /// of `--idle-timeout`; that is no error.
     pub fn closed(&mut self, stream: &Socket, result: &io::Result<()>) {
-        self.totals.errors += u64::from(result.is_err());
-        if self.verbose {
-            let fd = stream.as_raw_fd();
-            match result {
-                Ok(()) => report(format_args!("fd {fd}: closed")),
-                Err(error) => report(format_args!("fd {fd}: {error}")),
+        match result {
+            Ok(()) => self.say(stream, "closed"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.idle(stream),
+            Err(error) => {
+                self.totals.errors += 1;
+                self.say(stream, error);
             }
         }
     }
 
-    /// The drain is over: these clients are cut off.
-    pub fn cut_off<'a>(&mut self, streams: impl Iterator<Item = &'a Socket>) {
-        for stream in streams {
-            self.closed(stream, &Err(io::ErrorKind::TimedOut.into()));
+    /// A client is closed because no byte has moved for the whole of `--idle-timeout`.
+    pub fn idle(&mut self, stream: &Socket) {
+        self.say(stream, "idle for --idle-timeout, so it is closed");
+    }
+
+    /// A client is cut off: the time of the drain is over.
+    pub fn cut_off(&mut self, stream: &Socket) {
+        self.totals.errors += 1;
+        self.say(stream, "not finished within --drain, so it is cut off");
+    }
+
+    fn say(&self, stream: &Socket, what: impl fmt::Display) {
+        if self.verbose {
+            report(format_args!("fd {}: {what}", stream.as_raw_fd()));
         }
     }
 
-    /// Takes one step of a connection into account. A peer's error ends its connection and nothing
-    /// else, so it comes back as [`Wants::Close`].
+    /// Counts one step of a connection. A peer's error ends this connection and nothing else, so the error
+    /// becomes [`Wants::Close`].
     pub fn step(&mut self, step: io::Result<Step>, stream: &Socket) -> Step {
         let step = match step {
             Ok(step) => step,
@@ -117,30 +127,29 @@ impl Tally {
         step
     }
 
-    /// What has been done so far.
+    /// What was done so far.
     pub fn totals(&self) -> Totals {
         self.totals.clone()
     }
 }
 
-/// Writes one line to stderr, in one piece: other processes may write there, too. A closed stderr is no
-/// reason to die (`eprintln!` would panic).
+/// Writes one line to stderr in one piece: other processes may write there too. A closed stderr is
+/// ignored (`eprintln!` would panic).
 pub fn report(line: impl fmt::Display) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// The end of `main`: one line of totals and exit status 0, or one line of error and exit status 1; or 2
-/// when it is about [`bad_arguments`](crate::bad_arguments).
-pub fn finish(result: io::Result<Totals>) -> ExitCode {
-    match result.map_err(io::Error::downcast::<clap::Error>) {
+/// The end of `main`: one line of totals and exit status 0, or one line of error. The exit status of an
+/// error is 2 for [`Error::BadArguments`], as clap's own, and 1 for every other variant.
+pub fn finish(result: Result<Totals>) -> ExitCode {
+    match result {
         Ok(totals) => {
             report(totals);
             ExitCode::SUCCESS
         }
-        Err(Ok(bad_arguments)) => bad_arguments.exit(),
-        Err(Err(error)) => {
+        Err(error) => {
             report(format_args!("error: {error}"));
-            ExitCode::FAILURE
+            ExitCode::from(if matches!(error, Error::BadArguments(_)) { 2 } else { 1 })
         }
     }
 }

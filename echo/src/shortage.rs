@@ -1,23 +1,23 @@
-//! What the system has run out of, said once.
+//! A shortage of something that the system provides, reported once.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::{ACCEPT_PAUSE, report};
 
-/// Failures closer together than this are one shortage: while it lasts, the next try comes after
+/// Failures closer together than this are one shortage: during a shortage, a retry follows each
 /// [`ACCEPT_PAUSE`].
 const SAME_SHORTAGE: Duration = ACCEPT_PAUSE.saturating_mul(10);
 
-/// Reports a shortage once for as long as it lasts, however often it is met meanwhile.
+/// Reports a shortage once, at its first failure, and not again while failures go on.
 #[derive(Debug, Default)]
 pub struct Shortage {
     last: Option<Instant>,
 }
 
 impl Shortage {
-    /// Something has failed for want of a thread or a process: writes `line` to stderr, if it is the
-    /// first time in a while.
+    /// An operation has failed because of a shortage: writes `line` to stderr, unless the shortage was
+    /// reported before.
     pub fn report(&mut self, line: impl fmt::Display) {
         if self.is_new() {
             report(line);
@@ -43,7 +43,7 @@ mod tests {
             shortage.is_new()
         };
         assert!(is_new_after(Duration::ZERO));
-        // However long it lasts: the time since the last failure counts, and not since the first.
+        // The time since the last failure counts, not the time since the first.
         assert!((0..3).all(|_| !is_new_after(SAME_SHORTAGE * 2 / 3)));
         assert!(is_new_after(SAME_SHORTAGE * 2));
     }

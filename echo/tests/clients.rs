@@ -1,4 +1,4 @@
-//! Who wakes the threads that block, and when.
+//! Which events wake the threads that block.
 #![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
 
 use std::io::{Read, Write};
@@ -12,10 +12,10 @@ use clap::Parser;
 use echo::{Clients, Listener, Options, Stop, listen};
 use socket2::Socket;
 
-/// Far longer than anything here takes: a wait this long is a failure, and not a slow machine.
+/// Far longer than anything here takes: a wait this long is a failure, not a slow machine.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Long enough for somebody who does not wait to be found out.
+/// Long enough to see that a call does not wait.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
 #[derive(Parser)]
@@ -72,10 +72,10 @@ fn a_client_that_leaves_makes_a_place_and_closes_its_stream() {
 fn a_pause_is_slept_through_and_ends_by_itself() {
     let (clients, mut listener) = server("pause");
     let start = Instant::now();
-    listener.pause();
+    listener.pause(clients.active());
     clients.wait_for_pause(&mut listener);
     assert!(start.elapsed() >= echo::ACCEPT_PAUSE);
-    assert_eq!(listener.patience(), None);
+    assert!(listener.is_open(0), "the pause is over");
 }
 
 /// The one test that raises a signal: it is this process's, and so every test's.

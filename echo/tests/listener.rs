@@ -1,5 +1,5 @@
-//! Where a server listens, and what it leaves alone.
-#![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
+//! Where a server listens, what it leaves alone, and when it does not accept.
+#![allow(clippy::unwrap_used, clippy::panic)] // In a test a failure is the report.
 
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use echo::{Address, Options, listen};
+use echo::{Accepted, Address, Options, listen};
 
 #[derive(Parser)]
 struct Args {
@@ -35,9 +35,15 @@ fn addresses_are_written_as_they_are_read() {
     for text in ["127.0.0.1:7000", "[::1]:0", "unix:/run/echo"] {
         assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
     }
-    for text in ["", "7000", "localhost:7000", "127.0.0.1", "127.0.0.1:70000", "unix:"] {
+    for text in ["", "7000", ":7000", "127.0.0.1", "127.0.0.1:70000", "unix:"] {
         assert!(text.parse::<Address>().is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn a_host_name_is_resolved() {
+    let Address::Tcp(addr) = "localhost:7000".parse().unwrap() else { panic!("not TCP") };
+    assert!(addr.ip().is_loopback() && addr.port() == 7000, "{addr}");
 }
 
 #[test]
@@ -83,15 +89,14 @@ fn nobody_is_accepted_while_the_server_is_full_or_pauses() {
     let mut listener = listen(&options(&at(&path)), 2).unwrap();
     listener.set_nonblocking().unwrap();
     let _clients = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&path).unwrap()];
-    assert!(listener.accept(2).unwrap().is_none(), "full");
-    assert!(listener.accept(1).unwrap().is_some(), "one place is free");
-    listener.pause();
-    assert!(listener.accept(0).unwrap().is_none(), "paused");
-    assert!(listener.patience().is_some_and(|pause| pause <= echo::ACCEPT_PAUSE));
-    listener.resume();
-    assert!(listener.accept(0).unwrap().is_some(), "resumed");
-    assert!(listener.accept(0).unwrap().is_none(), "nobody else waits");
-    listener.pause();
+    assert!(matches!(listener.accept(2).unwrap(), Accepted::Full));
+    assert!(matches!(listener.accept(1).unwrap(), Accepted::Client(_)), "one place is free");
+    listener.pause(1);
+    assert!(matches!(listener.accept(1).unwrap(), Accepted::Full), "paused");
+    assert!(listener.pause_left().is_some_and(|pause| pause <= echo::ACCEPT_PAUSE));
+    assert!(matches!(listener.accept(0).unwrap(), Accepted::Client(_)), "a client has left");
+    assert!(matches!(listener.accept(0).unwrap(), Accepted::Nobody));
+    listener.pause(0);
     std::thread::sleep(echo::ACCEPT_PAUSE + Duration::from_millis(10));
     assert!(listener.is_open(0), "a pause ends by itself");
 }

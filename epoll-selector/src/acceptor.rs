@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use echo::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Listener};
+use echo::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, Accepted, Listener};
 use socket2::Socket;
 
 use crate::{Context, End, Event, Handler, Interest, Next};
@@ -93,17 +93,14 @@ impl<F> Acceptor<F> {
             let active = self.seats.taken.fetch_add(1, Ordering::Relaxed);
             let seat = Seat(Rc::clone(&self.seats));
             match self.listener.accept(active) {
-                Ok(Some(stream)) => {
+                Ok(Accepted::Client(stream)) => {
                     let made = catch_unwind(AssertUnwindSafe(|| (self.make)(stream, context)));
                     if let Ok(Some(handler)) = made {
                         context.add(Guest { handler, seat });
                     }
                 }
-                // Nobody waits. (After a pause that has just ended, somebody may.)
-                Ok(None) if self.listener.patience().is_none() && self.listener.is_open(active) => {
-                    return Next::Wait(self.interest);
-                }
-                Ok(None) => {
+                Ok(Accepted::Nobody) => return Next::Wait(self.interest),
+                Ok(Accepted::Full) => {
                     self.pause(context);
                     return Next::Wait(Interest::NONE);
                 }
@@ -120,7 +117,7 @@ impl<F> Acceptor<F> {
     /// selector would report it on every wait, and an edge-triggered one never again.
     fn pause<T>(&mut self, context: &mut Context<'_, T>) {
         self.seats.waiting.set(Some(context.token()));
-        let pause = self.listener.patience().or(self.shares_seats.then_some(ACCEPT_PAUSE));
+        let pause = self.listener.pause_left().or(self.shares_seats.then_some(ACCEPT_PAUSE));
         context.timer(pause.map(|pause| Instant::now() + pause));
     }
 }
@@ -142,9 +139,8 @@ where
         Ok(self.accept(context))
     }
 
-    /// A client has left, and with it what was missing.
+    /// A client has left.
     fn woken(&mut self, context: &mut Context<'_, T>) -> io::Result<Next> {
-        self.listener.resume();
         Ok(self.accept(context))
     }
 
@@ -154,7 +150,8 @@ where
 
     /// The kernel has no memory to watch the listener: pauses and tries again.
     fn refused(&mut self, error: io::Error, context: &mut Context<'_, T>) -> io::Result<()> {
-        match self.listener.pause_after(error) {
+        let active = self.seats.taken.load(Ordering::Relaxed);
+        match self.listener.pause_after(error, active) {
             Ok(()) => self.pause(context),
             Err(error) => context.fail(error),
         }

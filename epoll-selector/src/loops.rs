@@ -12,7 +12,7 @@ use epoll_selector::Selector;
 use crate::{Accept, Args};
 
 /// Runs all loops until a stop is requested. Returns their totals together.
-pub(crate) fn serve<S: Selector + Send>(args: &Args) -> io::Result<Totals> {
+pub(crate) fn serve<S: Selector + Send>(args: &Args) -> echo::Result<Totals> {
     let stop = Arc::new(Stop::new()?);
     let selectors: io::Result<Vec<S>> = (0..args.loops).map(|_| S::new(args.trigger())).collect();
     let mut loops = selectors?.into_iter().zip(sources(args)?);
@@ -48,7 +48,7 @@ pub(crate) enum Source {
 }
 
 /// A source for each loop.
-fn sources(args: &Args) -> io::Result<Vec<Source>> {
+fn sources(args: &Args) -> echo::Result<Vec<Source>> {
     let options = &args.options;
     if args.udp {
         let socket = echo::bind_datagrams(options)?;

@@ -27,7 +27,6 @@
 mod loops;
 mod server;
 
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -115,7 +114,7 @@ fn serve<S: Selector>(
     args: &Args,
     stop: &Arc<Stop>,
     active: &Arc<AtomicUsize>,
-) -> io::Result<Totals> {
+) -> echo::Result<Totals> {
     let options = &args.options;
     let shared = Shared {
         scratch: Scratch::new(options),
@@ -140,8 +139,8 @@ fn serve<S: Selector>(
 
 impl Args {
     /// Refuses options that each mean something, and nothing together.
-    fn check(&self) -> io::Result<()> {
-        Err(echo::bad_arguments(match (self.selector, self.accept, self.trigger()) {
+    fn check(&self) -> echo::Result<()> {
+        Err(echo::Error::bad_arguments(match (self.selector, self.accept, self.trigger()) {
             (SelectorName::Mio, _, Trigger::Level | Trigger::Oneshot) => {
                 "mio is always edge-triggered; add --selector polling"
             }

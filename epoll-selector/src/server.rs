@@ -78,6 +78,7 @@ impl Handler<Shared> for Client {
 
     fn timeout(&mut self, context: &mut Context<'_, Shared>) -> io::Result<Next> {
         if self.0.tick() {
+            context.shared.tally.idle(self.0.stream());
             let _ = self.0.stream().shutdown(Shutdown::Both);
             return Ok(Next::Again);
         }
@@ -91,9 +92,11 @@ impl Handler<Shared> for Client {
     }
 
     fn closed(&mut self, why: End, context: &mut Context<'_, Shared>) {
-        // An end of the connection's own is counted already, by the step that found it.
-        if !matches!(why, End::Done) {
-            context.shared.tally.closed(self.0.stream(), &why.into_result());
+        let Shared { tally, .. } = &mut *context.shared;
+        match why {
+            End::Done => {} // The step that found the end has counted it.
+            End::CutOff => tally.cut_off(self.0.stream()),
+            why => tally.closed(self.0.stream(), &why.into_result()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use bench::process::Process;
+use server_process::process::Process;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -14,7 +14,7 @@ fn a_bad_combination_is_one_clear_line_and_exit_status_2() {
         ("--addr 127.0.0.1:0 --trigger level", "--selector polling"),
         ("--addr 127.0.0.1:0 --trigger oneshot", "--selector polling"),
         ("--addr 127.0.0.1:0 --selector polling --trigger oneshot --accept exclusive", "edge"),
-        ("--addr unix:/nowhere --accept reuseport", "IP:PORT"),
+        ("--addr unix:/nowhere --accept reuseport", "HOST:PORT"),
     ];
     for (options, advice) in refused {
         let mut command = Command::new(env!("CARGO_BIN_EXE_epoll-selector"));

@@ -1,5 +1,5 @@
 //! The conformance suite on this server: one test for each case and variant, `variant::case`.
 
 fn main() -> std::process::ExitCode {
-    bench::conformance::main("select", env!("CARGO_BIN_EXE_select"))
+    conformance::main("select", env!("CARGO_BIN_EXE_select"))
 }

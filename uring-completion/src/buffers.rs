@@ -1,9 +1,8 @@
-//! Provided buffers: memory that the kernel picks from when there is something to receive, and not
-//! before.
+//! Provided buffers: memory from which the kernel takes a buffer when bytes have arrived, not before.
 //!
-//! A thousand receives in flight need no thousand buffers: the kernel takes one from the ring of
-//! free buffers when bytes have arrived, names it in the completion, and gets it back when it has
-//! been echoed (io_uring_register_buf_ring(3)).
+//! So a thousand receives in flight do not need a thousand buffers. The kernel takes a buffer from the
+//! ring of free buffers, and names it in the completion. When its bytes are echoed, the buffer returns to
+//! that ring (io_uring_register_buf_ring(3)).
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
@@ -17,27 +16,27 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
-/// What the kernel demands of the free ring's address, and a good start for the buffers.
+/// Alignment that the kernel demands of the ring of free buffers; used for the buffers too.
 const PAGE_BYTES: usize = 4096;
 
 /// A group of provided buffers of one size, and the ring of those that are free.
 pub(crate) struct Pool {
     /// The kernel's name for it.
     group: u16,
-    /// Where we tell the kernel of free buffers: `count` entries, shared with it.
+    /// The ring of free buffers: `count` entries, shared with the kernel.
     free: Region,
-    /// Buffer `id` is the `size` bytes from `id * size` on.
+    /// The buffers: buffer `id` begins at `id * size`.
     memory: Region,
     /// Number of buffers, a power of two.
     count: u16,
     /// Size of a buffer in bytes.
     size: u32,
-    /// Buffers that were ever given to the kernel; the next goes into entry `tail % count`.
+    /// How often a buffer was given to the kernel; the next one goes into entry `tail % count`.
     tail: Cell<u16>,
 }
 
-/// Bytes that were received, in a provided buffer. Dropping it gives the buffer back to the kernel:
-/// there is no other way, so none is lost, and none is given back twice or while it is in use.
+/// Bytes that were received, in a provided buffer. Dropping the value gives the buffer back to the kernel.
+/// There is no other way, so no buffer is lost, and none is given back twice or while it is in use.
 #[derive(Debug)]
 pub struct Buffer {
     pool: Rc<Pool>,
@@ -50,8 +49,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// When there is not that much memory, or the kernel does not want them: `count` must be a
-    /// power of two and at most 32768.
+    /// When there is not enough memory, or the kernel refuses the number: `count` must be a power of two
+    /// and at most 32768.
     pub(crate) fn register(
         submitter: &Submitter,
         group: u16,
@@ -60,8 +59,8 @@ impl Pool {
     ) -> io::Result<Rc<Pool>> {
         let free = Region::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let memory = Region::new(usize::from(count) * size as usize)?;
-        // SAFETY: `free` has room for `count` entries. It is freed with the pool, which the ring
-        // keeps for as long as it is open.
+        // SAFETY: `free` has room for `count` entries. It is freed with the pool, and the ring keeps the
+        // pool while it is open.
         unsafe { submitter.register_buf_ring_with_flags(free.addr(), count, group, 0)? };
         let pool = Rc::new(Pool { group, free, memory, count, size, tail: Cell::new(0) });
         (0..count).for_each(|id| pool.give_back(id));
@@ -86,15 +85,14 @@ impl Pool {
     fn give_back(&self, id: u16) {
         let (tail, entries) = (self.tail.get(), self.free.start.as_ptr().cast::<BufRingEntry>());
         // SAFETY: the entry is within `free`, and all zeroes, as it was allocated, is a valid
-        // entry. The kernel does not look at it before `tail` says so. The buffer is nobody else's
-        // by now.
+        // entry. The kernel reads it only when `tail` covers it. The buffer is no longer in use.
         let entry = unsafe { &mut *entries.add(usize::from(tail % self.count)) };
         entry.set_addr(self.memory.addr() + u64::from(id) * u64::from(self.size));
         entry.set_len(self.size);
         entry.set_bid(id);
         self.tail.set(tail.wrapping_add(1));
         // SAFETY: `entries` is the start of a ring of entries; its tail is in the first one,
-        // aligned. All of us is one thread, and the kernel only reads it.
+        // aligned. The pool belongs to one thread, and the kernel only reads the tail.
         let shared_tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(entries).cast_mut()) };
         // Release: the kernel must see the entry before the tail that covers it.
         shared_tail.store(self.tail.get(), Ordering::Release);
@@ -107,8 +105,7 @@ impl Deref for Buffer {
     fn deref(&self) -> &[u8] {
         let offset = usize::from(self.id) * self.pool.size as usize;
         // SAFETY: the range is within `memory` (`taken` has checked), it was zeroed at first, and
-        // the kernel does not write to it again before it is given back, which is when `self` is
-        // gone.
+        // the kernel writes to it again only after it was given back, when `self` is dropped.
         unsafe {
             slice::from_raw_parts(self.pool.memory.start.as_ptr().add(offset), self.len as usize)
         }
@@ -127,8 +124,7 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// Memory at an address that stays, shared with the kernel: so there is never a reference to all of
-/// it.
+/// Memory that does not move and is shared with the kernel. So no reference to all of it ever exists.
 struct Region {
     start: NonNull<u8>,
     layout: Layout,

@@ -1,39 +1,40 @@
-//! The echo service over completions: what `echo::Connection` is for the servers that are told of
-//! readiness.
+//! The echo service over completions. It corresponds to `echo::Connection`, which serves the models that
+//! are told of readiness.
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use echo::{IDLE_TICKS, Scratch};
+use echo::{IDLE_TICKS, Scratch, Served};
 use nix::errno::Errno;
 use socket2::Socket;
 use uring_completion::{Buffer, Operation, Outgoing, Ring};
 
-/// One client's connection: a state machine that takes note of what has completed, and at the end
-/// of the turn ([`go_on`](Client::go_on)) starts what is to be done next.
+/// One client's connection: a state machine that records what has completed. At the end of the turn,
+/// [`go_on`](Client::go_on) starts what is to be done next.
 ///
-/// Who sends little at a time is received from without being asked again (multishot); who sends in
-/// bulk, one large buffer at a time. For a multishot receive has no measure: a burst may fill every
-/// buffer there is before we hear of it, and so the buffers for it are small.
+/// A client that sends small pieces is received from by one multishot request. A client that sends in
+/// bulk is received from with one request for each large buffer. The reason: a multishot receive has no
+/// limit. A burst may fill every buffer of its pool before we hear of it, so that pool's buffers are
+/// small.
 ///
-/// Bytes are kept only while the peer does not take what it is sent. Receiving ends then, and
-/// begins again when all are gone. So a peer that never reads costs what is received in two turns:
-/// two large buffers, or at worst, once, the stock of small ones.
+/// Bytes are kept only while the peer does not take what it is sent. Then receiving ends, and begins again
+/// when all bytes are gone. So a peer that never reads costs the bytes of two turns: two large buffers,
+/// or once, at worst, the pool of small ones.
 pub(crate) struct Client {
     stream: Rc<Socket>,
     receiving: Receiving,
     /// The last piece received filled a buffer: more may have been behind it.
     bulk: bool,
-    /// To be sent: received in this turn, while a send was in flight, or not taken by the peer.
+    /// Bytes to send: received in this turn, while a send was in flight, or not taken by the peer.
     pending: Option<Outgoing>,
-    /// Bytes were received that the handler has not seen.
+    /// Bytes were received for which `--work` was not done yet.
     unseen: bool,
-    /// A send is in flight: one at a time, or the bytes would not stay in order.
+    /// A send is in flight. There is at most one, or the bytes would lose their order.
     sending: bool,
-    /// The peer did not take all it was sent, and has not yet.
+    /// The peer has not yet taken all that it was sent.
     stalled: bool,
-    /// The peer has sent all it will, or the connection has failed.
+    /// The peer has ended its stream, or the connection has failed.
     end: Option<io::Result<()>>,
     /// Ticks since a byte moved.
     quiet: u8,
@@ -46,6 +47,17 @@ enum Receiving {
     Bulk,
     /// Small pieces, as many as come (multishot).
     Pieces(Operation),
+}
+
+impl Served for Client {
+    fn stream(&self) -> &Socket {
+        &self.stream
+    }
+
+    fn tick(&mut self) -> bool {
+        self.quiet = self.quiet.saturating_add(1);
+        self.quiet >= IDLE_TICKS
+    }
 }
 
 impl Client {
@@ -63,12 +75,8 @@ impl Client {
         }
     }
 
-    pub(crate) fn stream(&self) -> &Socket {
-        &self.stream
-    }
-
-    /// Takes note of what was received; `last` says that nothing more will be, unless asked for. A
-    /// piece of `bulk_from` bytes is taken for bulk.
+    /// Records what was received. `last` says that the request has ended. A piece of at least `bulk_from`
+    /// bytes means that the client sends in bulk.
     pub(crate) fn received(
         &mut self,
         bytes: io::Result<Option<Buffer>>,
@@ -86,10 +94,9 @@ impl Client {
             }
             Ok(None) => self.end = self.end.take().or(Some(Ok(()))),
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                // We asked for it: the peer sends in bulk, or does not take what it is sent.
+                // `go_on` has cancelled it: the peer sends in bulk, or does not take what it is sent.
                 Some(Errno::ECANCELED) => {}
-                // All buffers were in use in this turn. Its sends give them back, before we ask
-                // again.
+                // All buffers were in use in this turn. Its sends give them back before the next request.
                 Some(Errno::ENOBUFS) => {}
                 Some(Errno::EINTR) => {}
                 _ => self.fail(error),
@@ -97,7 +104,7 @@ impl Client {
         }
     }
 
-    /// Takes note of how a send has ended.
+    /// Records how a send has ended.
     pub(crate) fn sent(&mut self, result: io::Result<usize>, outgoing: Outgoing) {
         self.sending = false;
         match result {
@@ -109,7 +116,7 @@ impl Client {
             Err(error) => self.fail(error),
         }
         if !outgoing.rest().is_empty() && !self.has_failed() {
-            // It may take its time, and must not keep a buffer from the others so long.
+            // The peer may be slow: it must not keep a buffer of the pool from the others.
             let mut rest = outgoing.into_own();
             if let Some(later) = &self.pending {
                 rest.append(later.rest());
@@ -119,7 +126,7 @@ impl Client {
         self.stalled = self.pending.is_some();
     }
 
-    /// Starts what is to be done next. Returns how the connection has ended, when that is nothing.
+    /// Starts what is to be done next. Returns how the connection has ended, if nothing is left to do.
     pub(crate) fn go_on(
         &mut self,
         key: usize,
@@ -140,13 +147,13 @@ impl Client {
         }
         if self.unseen {
             self.unseen = false;
-            scratch.work(); // Once, in however many pieces they came: the others wait meanwhile.
+            scratch.work(); // Once for all pieces of this turn.
         }
         if !self.sending
             && let Some(pending) = self.pending.take()
         {
             self.sending = true;
-            // Nothing depends on the end of a send while there is more to be received. Mostly.
+            // The end of a send is urgent only if it decides what happens next.
             if self.stalled || matches!(self.receiving, Receiving::Nothing) {
                 ring.send(&self.stream, pending.into_own(), key);
             } else {
@@ -157,14 +164,8 @@ impl Client {
         if is_idle { self.end.take() } else { None }
     }
 
-    /// Takes note of a tick of the idle clock. Returns whether no byte has moved for the whole of
-    /// `--idle-timeout`: shut it down then.
-    pub(crate) fn tick(&mut self) -> bool {
-        self.quiet = self.quiet.saturating_add(1);
-        self.quiet >= IDLE_TICKS
-    }
-
-    /// Keeps what was received until it can be sent: in the buffer it came in, if that is at once.
+    /// Keeps what was received until it can be sent. Bytes that can be sent at once stay in the buffer that
+    /// they came in.
     fn keep(&mut self, buffer: Buffer) {
         if self.has_failed() {
             return;
@@ -177,7 +178,7 @@ impl Client {
         }
     }
 
-    /// Ends the connection: what is in flight completes soon, and then it is over.
+    /// Ends the connection. What is in flight completes soon, because the stream is shut down.
     fn fail(&mut self, error: io::Error) {
         self.end = Some(Err(error));
         self.pending = None;

@@ -1,20 +1,21 @@
 //! # uring-completion: hand the kernel the work, and be told when it is done
 //!
-//! **What blocks, and where.** Only io_uring_enter(2), in [`Ring::enter`]. It hands over everything
-//! that was started since the last time, and sleeps until something has completed.
+//! **What blocks, and where.** Only io_uring_enter(2), in [`Ring::enter`]. The call hands over all
+//! operations that were started since the last call, and sleeps until one has completed.
 //!
-//! **What the kernel tells us.** What it *has done*, and not what we could do now: a client was
-//! accepted, these bytes were received, so many were sent. One request to accept or to receive is
-//! good for any number of completions (multishot).
+//! **What the kernel tells us.** What it *has done*, not what we could do now: a client was accepted,
+//! these bytes were received, this number of bytes was sent. One request to accept or to receive brings
+//! any number of completions (multishot). So both phases of a read are the kernel's: it waits for the
+//! data, and it copies the data.
 //!
-//! **What it costs.** One system call for each turn, whatever the number of clients that speak in
-//! it: one for each message at worst, and the busier the server, the fewer. Memory that the kernel
-//! uses must not be touched in the meantime; [`Ring`] owns it so long, and the kernel picks what it
-//! receives into from a stock of buffers common to all.
+//! **What it costs.** One system call for each turn, for any number of clients that speak in it. That is
+//! one call for each message at worst, and fewer when the server is busier. Memory that the kernel uses
+//! must not be touched until the completion: [`Ring`] owns it until then. The kernel receives into
+//! buffers from a pool that all clients share.
 //!
-//! **How it differs from the model before.** `epoll-selector` is told who is ready, and makes the
-//! calls to read and to write itself. Here the kernel makes them, and the answers to a whole turn
-//! go out at once, with the next wait.
+//! **How it differs from the model before.** `epoll-selector` is told who is ready, and makes the calls
+//! to read and to write itself. Here the kernel makes them, and the answers of a whole turn go out
+//! together, with the next wait.
 //!
 //! ```console
 //! $ cargo run --release -p uring-completion
@@ -23,25 +24,22 @@
 //! hello
 //! ```
 //!
-//! What a client needs next is decided in [`client`]; [`Ring`] is the interface to the kernel, a
-//! safe one.
+//! The module [`client`] decides what a client needs next. [`Ring`] is the safe interface to the kernel.
 //!
-//! Not here: a kernel thread that polls the queue (SQPOLL), which trades a CPU for the last system
-//! call; and sends without copying, which loopback copies all the same.
+//! Not here: a kernel thread that polls the queue (SQPOLL), because it trades a CPU for the last system
+//! call; sends without a copy, because loopback copies them all the same.
 #![forbid(unsafe_code)]
 
 mod client;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
-use echo::{IdleClock, Listener, Options, SCRATCH_BYTES, Scratch, Stop, Tally, Totals};
+use echo::{Accepted, Lifecycle, Listener, Options, SCRATCH_BYTES, Scratch, Served, Tally, Totals};
 use nix::errno::Errno;
 use slab::Slab;
 use socket2::Socket;
@@ -49,28 +47,28 @@ use uring_completion::{Buffer, Completion, Operation, Outgoing, Ring};
 
 use crate::client::Client;
 
-/// TCP echo server: io_uring is handed the work, and says when it is done.
+/// TCP echo server: hands the work to io_uring, and is told when it is done
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     #[command(flatten)]
     options: Options,
 
-    /// Operations that the kernel takes in one go; the kernel rounds up to a power of two
+    /// Operations that one call can hand over; the kernel rounds up to a power of two
     #[arg(long, value_name = "COUNT", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..=32768))]
     entries: u32,
 
-    /// Buffers for the kernel to receive into, common to all clients; a power of two
+    /// Buffers that the kernel receives into, shared by all clients; a power of two
     #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = power_of_two)]
     buffers: u16,
 
-    /// Size of one of them in bytes
+    /// Size of such a buffer in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 4096,
           value_parser = clap::value_parser!(u32).range(1..=65536))]
     buffer_size: u32,
 
-    /// Buffers of 64 KiB, for clients who have more to say; a power of two
+    /// Buffers of 64 KiB, for clients that fill the smaller ones; a power of two
     #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = power_of_two)]
     bulk_buffers: u16,
 }
@@ -79,113 +77,86 @@ fn main() -> ExitCode {
     echo::finish(serve(&Args::parse()))
 }
 
-fn serve(args: &Args) -> io::Result<Totals> {
+fn serve(args: &Args) -> echo::Result<Totals> {
     let options = &args.options;
-    let stop = Stop::new()?;
+    let mut life = Lifecycle::new(options)?;
     let mut ring = Ring::new(
         args.entries,
         (args.buffers, args.buffer_size),
         (args.bulk_buffers, SCRATCH_BYTES as u32),
     )?;
     let listener = echo::listen(options, options.max_connections(usize::MAX)?)?;
-    ring.poll(&Rc::new(stop.as_fd().try_clone_to_owned()?.into()));
+    if let Some(stop) = life.stop_fd() {
+        ring.poll(Rc::new(stop.try_clone_to_owned()?));
+    }
     let mut server = Server {
         ring,
-        doorway: Rc::new(listener.doorbell()?),
+        listening: Rc::new(listener.handle()?),
         listener,
         accepting: None,
         accepted: VecDeque::new(),
         clients: Slab::new(),
-        touched: Vec::new(),
+        touched: VecDeque::new(),
         bulk_from: args.buffer_size as usize,
         scratch: Scratch::with(0, options.work),
-        tally: Tally::new(options),
     };
-    let mut idle = IdleClock::new(options);
-    let mut deadline = None;
-    loop {
-        if stop.requested() && deadline.is_none() {
-            deadline = Some(Instant::now() + options.drain);
-            // Each client has sent all it will: what has arrived is echoed, then end of stream is
-            // found.
-            for (_, client) in &server.clients {
-                let _ = client.stream().shutdown(Shutdown::Read);
-            }
-        }
-        if deadline.is_some_and(|at| server.clients.is_empty() || at <= Instant::now()) {
-            server.tally.cut_off(server.clients.iter().map(|(_, client)| client.stream()));
-            return Ok(server.tally.totals());
-        }
-        if idle.ticked() {
-            for (_, client) in &mut server.clients {
-                if client.tick() {
-                    let _ = client.stream().shutdown(Shutdown::Both);
+    while !life.is_over(server.clients.iter_mut().map(|(_, client)| client)) {
+        server.accept(&mut life);
+        server.ring.enter(server.longest_wait(&life))?;
+        while let Some(completion) = server.ring.next_completion() {
+            match completion {
+                Completion::Readable => {} // The stop's descriptor: `is_over` looks at it.
+                Completion::Accepted { stream, last } => server.accepted(stream, last)?,
+                Completion::Received { key, bytes, last } => server.received(key, bytes, last),
+                Completion::Sent { key, result, outgoing } => {
+                    server.sent(key, result, outgoing, &mut life.tally);
                 }
             }
         }
-
-        let pause = if deadline.is_none() { server.accept() } else { server.refuse() };
-        let drain_left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let limits = [drain_left, pause, idle.patience()];
-        server.ring.enter(limits.into_iter().flatten().min())?;
-        while let Some(completion) = server.ring.next_completion() {
-            match completion {
-                Completion::Readable => {} // The stop's descriptor: see above.
-                Completion::Accepted { stream, last } => server.accepted(stream, last)?,
-                Completion::Received { key, bytes, last } => server.received(key, bytes, last),
-                Completion::Sent { key, result, outgoing } => server.sent(key, result, outgoing),
-            }
-        }
-        server.go_on();
+        server.go_on(&mut life);
     }
+    Ok(life.totals())
 }
 
 /// What the completions are about.
 struct Server {
     ring: Ring,
     listener: Listener,
-    /// The listener's socket once more, for the kernel to accept from.
-    doorway: Rc<Socket>,
+    /// A second handle of the listener, for the kernel to accept from.
+    listening: Rc<Socket>,
     accepting: Option<Operation>,
     /// Accepted, but not yet served: a multishot accept may bring more than there are places.
     accepted: VecDeque<Socket>,
     clients: Slab<Client>,
-    /// The clients that this turn's completions are about.
-    touched: Vec<usize>,
-    /// A piece of so many bytes is taken for bulk.
+    /// The clients that need to go on: this turn's completions concern them.
+    touched: VecDeque<usize>,
+    /// A client that sends pieces of this many bytes sends in bulk.
     bulk_from: usize,
     scratch: Scratch,
-    tally: Tally,
 }
 
 impl Server {
-    /// Gives the places there are to those who came first, and lets the kernel accept for as long
-    /// as there are more. Returns how long to wait at most, when accepting is paused.
-    fn accept(&mut self) -> Option<Duration> {
-        while self.listener.is_open(self.clients.len())
+    /// Gives the free places to the clients that came first, and lets the kernel accept while there are
+    /// more places.
+    fn accept(&mut self, life: &mut Lifecycle) {
+        while life.accepts(&mut self.listener, self.clients.len())
             && let Some(stream) = self.accepted.pop_front()
         {
-            self.tally.opened(&stream);
+            life.tally.opened(&stream);
             let place = self.clients.vacant_entry();
             let mut client = Client::new(stream);
             client.go_on(place.key(), &mut self.ring, &self.scratch);
             place.insert(client);
         }
+        let accepts = life.accepts(&mut self.listener, self.clients.len());
         match self.accepting {
-            None if self.listener.is_open(self.clients.len()) => {
-                self.accepting = Some(self.ring.accept(&self.doorway));
-            }
-            Some(accept) if !self.listener.is_open(self.clients.len()) => self.ring.cancel(accept),
+            None if accepts => self.accepting = Some(self.ring.accept(&self.listening)),
+            Some(accept) if !accepts => self.ring.cancel(accept),
             _ => {}
         }
-        self.listener.patience()
-    }
-
-    /// Lets nobody in any more.
-    fn refuse(&mut self) -> Option<Duration> {
-        self.accepted.clear();
-        self.accepting.into_iter().for_each(|accept| self.ring.cancel(accept));
-        None
+        if life.is_draining() {
+            self.accepted.clear();
+        }
     }
 
     fn accepted(&mut self, stream: io::Result<Socket>, last: bool) -> io::Result<()> {
@@ -193,9 +164,15 @@ impl Server {
             self.accepting = None;
         }
         match stream {
-            // We asked for it: there was no place left.
+            // `accept` has cancelled it: there was no place left.
             Err(error) if error.raw_os_error() == Some(Errno::ECANCELED as i32) => {}
-            stream => self.accepted.extend(self.listener.accepted(stream)?),
+            stream => {
+                if let Accepted::Client(stream) =
+                    self.listener.accepted(stream, self.clients.len())?
+                {
+                    self.accepted.push_back(stream);
+                }
+            }
         }
         Ok(())
     }
@@ -203,26 +180,42 @@ impl Server {
     fn received(&mut self, key: usize, bytes: io::Result<Option<Buffer>>, last: bool) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.received(bytes, last, self.bulk_from);
-        self.touched.push(key);
+        self.touched.push_back(key);
     }
 
-    fn sent(&mut self, key: usize, result: io::Result<usize>, outgoing: Outgoing) {
+    fn sent(
+        &mut self,
+        key: usize,
+        result: io::Result<usize>,
+        outgoing: Outgoing,
+        tally: &mut Tally,
+    ) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        self.tally.sent(*result.as_ref().unwrap_or(&0) as u64);
+        tally.sent(*result.as_ref().unwrap_or(&0) as u64);
         client.sent(result, outgoing);
-        self.touched.push(key);
+        self.touched.push_back(key);
     }
 
-    /// The end of a turn: starts what its clients need next, and lets those go who need nothing any
-    /// more.
-    fn go_on(&mut self) {
-        for key in self.touched.drain(..) {
+    /// The end of a turn: starts what the touched clients need next. A client that needs nothing more
+    /// leaves.
+    fn go_on(&mut self, life: &mut Lifecycle) {
+        while !life.must_hurry()
+            && let Some(key) = self.touched.pop_front()
+        {
             let Some(client) = self.clients.get_mut(key) else { continue };
             if let Some(result) = client.go_on(key, &mut self.ring, &self.scratch) {
-                self.tally.closed(client.stream(), &result);
-                self.listener.resume();
+                life.tally.closed(client.stream(), &result);
                 self.clients.remove(key);
             }
+        }
+    }
+
+    /// The longest time to wait for a completion: none while a turn was left unfinished.
+    fn longest_wait(&self, life: &Lifecycle) -> Option<Duration> {
+        if self.touched.is_empty() {
+            life.longest_wait(&self.listener)
+        } else {
+            Some(Duration::ZERO)
         }
     }
 }

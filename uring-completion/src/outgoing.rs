@@ -2,7 +2,7 @@
 
 use crate::Buffer;
 
-/// Bytes on their way to a peer, and how many of them are gone.
+/// Bytes on their way to a peer, and how many of them are sent.
 #[derive(Debug)]
 pub struct Outgoing {
     bytes: Bytes,
@@ -18,7 +18,7 @@ enum Bytes {
 }
 
 impl Outgoing {
-    /// What is not gone yet.
+    /// The bytes that are not sent yet.
     pub fn rest(&self) -> &[u8] {
         let bytes: &[u8] = match &self.bytes {
             Bytes::Received(buffer) => buffer,
@@ -27,8 +27,7 @@ impl Outgoing {
         bytes.get(self.sent..).unwrap_or_default()
     }
 
-    /// The same bytes out of the kernel's buffer, which goes back to it: for a peer that takes its
-    /// time.
+    /// Copies the bytes out of the kernel's buffer, which goes back to the kernel: for a slow peer.
     pub fn into_own(self) -> Outgoing {
         match &self.bytes {
             Bytes::Received(_) => Outgoing::from(self.rest().to_vec()),
@@ -36,7 +35,7 @@ impl Outgoing {
         }
     }
 
-    /// Adds bytes that came later. From then on they are a copy.
+    /// Adds bytes that came later. The bytes become a copy.
     pub fn append(&mut self, later: &[u8]) {
         if let Bytes::Received(buffer) = &self.bytes {
             self.bytes = Bytes::Own(buffer.to_vec());
@@ -46,7 +45,7 @@ impl Outgoing {
         }
     }
 
-    /// Takes note that the kernel took `count` bytes more.
+    /// Counts `count` more bytes as sent.
     pub(crate) fn advance(&mut self, count: usize) {
         self.sent += count;
     }

@@ -1,10 +1,9 @@
-//! The two queues that we share with the kernel: one takes operations, the other returns
-//! completions.
+//! The two queues that we share with the kernel: one takes operations, the other returns completions.
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,13 +19,13 @@ use crate::buffers::Pool;
 use crate::setup::{open, unavailable};
 use crate::{Buffer, Outgoing};
 
-/// How long to wait for operations that were cancelled because the ring is going away.
+/// How long to wait for the operations that the end of the ring cancels.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Set in the `user_data` of the cancellation of an operation; the rest is the operation's own.
 const CANCELLATION: u64 = 1 << 63;
 
-/// An io_uring, the buffers it receives into, and all that its operations in flight are using.
+/// An io_uring, the buffers it receives into, and the memory that its operations in flight use.
 pub struct Ring {
     io: IoUring,
     buffers: Rc<Pool>,
@@ -43,19 +42,19 @@ pub struct Ring {
     news: VecDeque<Completion>,
 }
 
-/// The name of an operation. No other has it for the next two thousand million operations, so that
-/// what comes too late, a cancellation or a completion, meets nobody rather than the wrong one.
+/// The name of an operation. The next two thousand million operations have other names, so a late
+/// cancellation or completion finds no operation rather than the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation(u64);
 
-/// What an operation uses for as long as it is in flight.
+/// What an operation uses while it is in flight.
 struct InFlight {
     operation: Operation,
     cancelled: bool,
     kind: Kind,
-    /// Named by number in the operation: while it is held, no other file can get that number.
-    _stream: Rc<Socket>,
-    /// The caller's name for the stream.
+    /// The operation names the file by its number. While this handle lives, no other file gets the number.
+    _file: Rc<dyn AsFd>,
+    /// The caller's name for the file.
     key: usize,
 }
 
@@ -67,11 +66,11 @@ enum Kind {
     Send(Outgoing),
 }
 
-/// What the kernel has done. `last` says that the operation has ended with it: a multishot
-/// operation may complete any number of times before.
+/// What the kernel has done. `last` says that the operation has ended: a multishot operation may
+/// complete any number of times before.
 #[derive(Debug)]
 pub enum Completion {
-    /// The stream polled is readable.
+    /// The file of [`Ring::poll`] is readable.
     Readable,
     /// A client was accepted, or could not be.
     Accepted {
@@ -80,7 +79,7 @@ pub enum Completion {
         /// Whether to ask again.
         last: bool,
     },
-    /// Bytes have arrived, or will not.
+    /// Bytes have arrived, or the stream has ended or failed.
     Received {
         /// What [`Ring::receive`] was given.
         key: usize,
@@ -102,9 +101,9 @@ pub enum Completion {
 }
 
 impl Ring {
-    /// An io_uring with room for `entries` operations to be submitted at once, and two stocks of
-    /// provided buffers to receive into, each given as their number (a power of two) and their size
-    /// in bytes.
+    /// An io_uring with room for `entries` operations in one submission, and two pools of provided
+    /// buffers to receive into. Each pool is given as the number of its buffers (a power of two) and their
+    /// size in bytes.
     ///
     /// # Errors
     ///
@@ -128,18 +127,18 @@ impl Ring {
         })
     }
 
-    /// Waits until `stream` is readable, once.
-    pub fn poll(&mut self, stream: &Rc<Socket>) -> Operation {
-        let poll = opcode::PollAdd::new(fd(stream), POLLIN as u32).build();
+    /// Waits until `file` is readable, once.
+    pub fn poll(&mut self, file: Rc<OwnedFd>) -> Operation {
+        let poll = opcode::PollAdd::new(Fd(file.as_raw_fd()), POLLIN as u32).build();
         // SAFETY: the entry points to no memory.
-        unsafe { self.start(poll, stream, 0, Kind::Poll) }
+        unsafe { self.start(poll, file, 0, Kind::Poll) }
     }
 
     /// Accepts clients from `listener`, one completion for each, until an error or a cancellation.
     pub fn accept(&mut self, listener: &Rc<Socket>) -> Operation {
         let accept = opcode::AcceptMulti::new(fd(listener)).flags(SOCK_CLOEXEC).build();
         // SAFETY: the entry points to no memory.
-        unsafe { self.start(accept, listener, 0, Kind::Accept) }
+        unsafe { self.start(accept, Rc::clone(listener) as _, 0, Kind::Accept) }
     }
 
     /// Receives from `stream`, one completion for each piece that arrives, until the end, an error,
@@ -147,52 +146,53 @@ impl Ring {
     pub fn receive(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
         let receive = opcode::RecvMulti::new(fd(stream), self.buffers.group()).build();
         // SAFETY: the buffers of the group live as long as the ring.
-        unsafe { self.start(receive, stream, key, Kind::Receive) }
+        unsafe { self.start(receive, Rc::clone(stream) as _, key, Kind::Receive) }
     }
 
-    /// Receives one piece from `stream`, into a buffer of the other stock.
+    /// Receives one piece from `stream`, into a buffer of the pool for bulk.
     pub fn receive_bulk(&mut self, stream: &Rc<Socket>, key: usize) -> Operation {
         let whole_buffer = 0;
         let receive = opcode::Recv::new(fd(stream), ptr::null_mut(), whole_buffer);
         let receive = receive.buf_group(self.bulk_buffers.group()).build();
         let receive = receive.flags(squeue::Flags::BUFFER_SELECT);
         // SAFETY: as in `receive`.
-        unsafe { self.start(receive, stream, key, Kind::ReceiveBulk) }
+        unsafe { self.start(receive, Rc::clone(stream) as _, key, Kind::ReceiveBulk) }
     }
 
     /// Sends what the peer takes without delay; `WouldBlock` if that is nothing.
     ///
-    /// Unlike other completions, that of a success does not end the wait in [`Ring::enter`]: it is
-    /// there when something else does. So this is for a send that nothing else depends on.
+    /// The completion of a success does not end the wait in [`Ring::enter`]: it is there when another
+    /// completion ends the wait. So this is for a send on whose end nothing else depends.
     pub fn try_send(&mut self, stream: &Rc<Socket>, outgoing: Outgoing, key: usize) -> Operation {
-        // MSG_DONTWAIT: it is done with when the call that submits it returns. So there is no need
-        // for the kernel to say so, unless not all was taken (MSG_WAITALL makes that a failure). If
-        // it did, each wait would find these completions there already, and return without news.
+        // MSG_DONTWAIT: the send is over when the call that submits it returns. So the kernel need not
+        // report a success; MSG_WAITALL makes a short send a failure, which it reports. A reported
+        // success would end each wait at once, without news.
         let send = send(stream, &outgoing).flags(MSG_DONTWAIT | MSG_WAITALL).build();
         let send = send.flags(squeue::Flags::SKIP_SUCCESS);
         // SAFETY: the bytes are on the heap or in a provided buffer, and stay there until the
         // completion hands `outgoing` out again: nobody can change or free them before.
-        let operation = unsafe { self.start(send, stream, key, Kind::Send(outgoing)) };
+        let operation =
+            unsafe { self.start(send, Rc::clone(stream) as _, key, Kind::Send(outgoing)) };
         self.tried.push(operation);
         operation
     }
 
-    /// Sends, once the peer takes something: all of it, or less.
+    /// Sends when the peer takes something: all bytes, or fewer.
     pub fn send(&mut self, stream: &Rc<Socket>, outgoing: Outgoing, key: usize) -> Operation {
         let send = send(stream, &outgoing).build();
         // SAFETY: as in `try_send`.
-        unsafe { self.start(send, stream, key, Kind::Send(outgoing)) }
+        unsafe { self.start(send, Rc::clone(stream) as _, key, Kind::Send(outgoing)) }
     }
 
-    /// Asks for the end of an operation. Its last completion comes still, with ECANCELED or what it
-    /// has come to before.
+    /// Asks for the end of an operation. Its last completion still comes, with ECANCELED or with what it
+    /// has done before.
     pub fn cancel(&mut self, operation: Operation) {
         let Some(in_flight) = self.find(operation) else { return };
         if mem::replace(&mut in_flight.cancelled, true) {
             return;
         }
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(operation.0)).build();
-        // The operation's own completion tells all there is to say, so a success of this is not
+        // The operation's own completion tells the outcome, so a success of the cancellation is not
         // reported.
         let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
         self.queued.push_back(cancel.user_data(operation.0 | CANCELLATION));
@@ -203,7 +203,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// Those that mean the ring is of no use any more; none is expected.
+    /// Those that end the use of the ring.
     pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let mut result = Ok(0);
         while !self.fill() && result.is_ok() {
@@ -214,7 +214,7 @@ impl Ring {
         }
         let submitted = self.queued.is_empty() && self.io.submission().is_empty();
         if self.reap() && submitted {
-            // All is reported. So what was tried and is not reported has succeeded.
+            // Every failure is reported. So a send that was tried and not reported has succeeded.
             let mut tried = mem::take(&mut self.tried);
             for operation in tried.drain(..) {
                 if let Some(InFlight { kind: Kind::Send(outgoing), .. }) = self.find(operation) {
@@ -222,13 +222,13 @@ impl Ring {
                     self.completed(operation, Ok(all), None, true);
                 }
             }
-            self.tried = tried; // Its memory is good for the next turn.
+            self.tried = tried; // The next turn reuses its memory.
         }
         match result.map_err(|error| (error.raw_os_error().map(Errno::from_raw), error)) {
             Ok(_) => Ok(()),
-            // A signal came first, or the time is over.
+            // A signal came first, or the timeout has passed.
             Err((Some(Errno::EINTR | Errno::ETIME), _)) => Ok(()),
-            // Completions must be taken before there is room for more, or memory is short for now.
+            // The completion queue is full until its entries are taken, or memory is short.
             Err((Some(Errno::EBUSY | Errno::EAGAIN), _)) => Ok(()),
             Err((_, error)) => Err(error),
         }
@@ -254,7 +254,7 @@ impl Ring {
             } else if !self.io.submission().cq_overflow() {
                 return true;
             } else if self.io.submit().is_err() {
-                // There was more than the queue has room for. The kernel keeps the rest until then.
+                // The kernel keeps what did not fit into the queue until the next call.
                 return false;
             }
         }
@@ -318,8 +318,8 @@ impl Ring {
         in_flight.filter(|in_flight| in_flight.operation == operation)
     }
 
-    /// The kernel did not find what it should cancel. Mostly its last completion is behind in the
-    /// queue; but it may have been between two of its shots.
+    /// The kernel did not find the operation to cancel. Most often its last completion is still in the
+    /// queue. But a multishot operation may have been between two of its shots: then cancel it again.
     fn not_cancelled(&mut self, operation: Operation) {
         if let Some(in_flight) = self.find(operation) {
             in_flight.cancelled = false;
@@ -331,19 +331,18 @@ impl Ring {
     ///
     /// # Safety
     ///
-    /// What `entry` points to must be owned by `kind` or the ring, and be at an address that stays.
+    /// What `entry` points to must be owned by `kind` or the ring, and must not move.
     unsafe fn start(
         &mut self,
         entry: squeue::Entry,
-        stream: &Rc<Socket>,
+        file: Rc<dyn AsFd>,
         key: usize,
         kind: Kind,
     ) -> Operation {
         let slot = self.in_flight.vacant_entry();
         let operation = Operation::new(self.generation, slot.key());
         self.generation = self.generation.wrapping_add(1);
-        let _stream = Rc::clone(stream);
-        slot.insert(InFlight { operation, cancelled: false, kind, _stream, key });
+        slot.insert(InFlight { operation, cancelled: false, kind, _file: file, key });
         self.queued.push_back(entry.user_data(operation.0));
         operation
     }
@@ -352,7 +351,7 @@ impl Ring {
     fn fill(&mut self) -> bool {
         let mut queue = self.io.submission();
         while let Some(entry) = self.queued.front() {
-            // SAFETY: `start` has seen to it that what the entry points to lives until its
+            // SAFETY: the caller of `start` guarantees that what the entry points to lives until its
             // completion.
             if unsafe { queue.push(entry) }.is_err() {
                 return false;
@@ -364,8 +363,8 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Ends what is in flight, and waits for it: the kernel may use its memory until it has ended,
-    /// and closing the ring's descriptor would not wait.
+    /// Ends what is in flight, and waits for the end: until then the kernel may use its memory. Closing
+    /// the ring's descriptor would not wait.
     fn drop(&mut self) {
         let all: Vec<_> = self.in_flight.iter().map(|(_, in_flight)| in_flight.operation).collect();
         all.into_iter().for_each(|operation| self.cancel(operation));
@@ -374,7 +373,7 @@ impl Drop for Ring {
             let entered = self.enter(Some(LAST_MOMENT));
             while self.next_completion().is_some() {}
             if entered.is_err() || self.in_flight.len() == left {
-                // To lose memory is better than to free it under the kernel's hands.
+                // A leak is better than memory that is freed while the kernel uses it.
                 mem::forget(mem::take(&mut self.in_flight));
                 mem::forget((Rc::clone(&self.buffers), Rc::clone(&self.bulk_buffers)));
             }
@@ -384,7 +383,7 @@ impl Drop for Ring {
 
 impl Operation {
     fn new(generation: u32, slot: usize) -> Operation {
-        // A slot is that of an open operation, and those are far fewer than 2^32.
+        // The slots are numbered by open operations, of which there are far fewer than 2^32.
         Operation((u64::from(generation) << 32 | slot as u64) & !CANCELLATION)
     }
 
@@ -405,6 +404,6 @@ fn send(stream: &Rc<Socket>, outgoing: &Outgoing) -> opcode::Send {
 
 fn accepted(result: io::Result<usize>) -> io::Result<Socket> {
     let fd = i32::try_from(result?).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made this descriptor for us, and told nobody else.
+    // SAFETY: the kernel has made this descriptor for us, and no other code knows it.
     Ok(unsafe { Socket::from_raw_fd(fd) })
 }

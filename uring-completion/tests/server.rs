@@ -6,11 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use bench::catalogue;
-use bench::process::Process;
-use bench::seccomp;
 use nix::errno::Errno;
 use nix::libc;
+use server_process::catalogue;
+use server_process::process::Process;
+use server_process::seccomp;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use crate::cost::{Cost, Reading, Usage};
 use crate::entrant::Entrant;
-use crate::load::SATURATED;
 use crate::statistics::{Estimate, Line, Verdict, by_pass, median};
+use loadgen::SATURATED;
 
 use super::measured::Measured;
 use super::result::{

@@ -1,7 +1,7 @@
 //! What was measured of one server at one point, before it is summed up.
 
 use crate::cost::{Cost, Reading, Usage};
-use crate::load::Latency;
+use loadgen::Latency;
 
 use super::result::{LoadInfo, SyscallRate};
 use super::turn::{CostRun, Turn};

@@ -44,12 +44,12 @@ use rand::rngs::Xoshiro256PlusPlus;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::catalogue::Concurrency;
 use crate::cost::Usage;
 use crate::entrant::{self, Entrant};
-use crate::files::{check_directory, make_directory};
-use crate::load::{Control, Plan, probe};
 use crate::report;
+use loadgen::{Control, Plan, probe};
+use server_process::catalogue::Concurrency;
+use server_process::files::{check_directory, make_directory};
 
 use args::{Args, Effort};
 use plan::PlannedScenario;

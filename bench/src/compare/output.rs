@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::cost::Reading;
-use crate::files::{make_directory, replace_all};
+use server_process::files::{make_directory, replace_all};
 
 use super::result::{Case, LatencyKind, Outcome, Results};
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::catalogue::Traits;
 use crate::entrant::{self, Entrant};
+use server_process::catalogue::Traits;
 
 use super::args::{Args, Effort, Layout};
 use super::measured::Measured;

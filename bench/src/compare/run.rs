@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 
 use crate::cost::Usage;
 use crate::entrant::Entrant;
-use crate::load::{Control, Rate, Slice};
+use loadgen::{Control, Rate, Slice};
 
 use super::args::{Effort, Layout};
 use super::measured::Measured;

@@ -6,8 +6,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use crate::cost::Reading;
-use crate::load::report::duration;
 use crate::statistics::{Estimate, Verdict};
+use loadgen::report::duration;
 
 use super::plan::NOT_ASKED_FOR;
 use super::result::{Case, LatencyKind, Metric, Outcome, Point, Scenario};

@@ -1,8 +1,8 @@
 //! What is said of simulated measurements.
 
-use crate::catalogue::SERVERS;
 use crate::entrant::Entrant;
 use crate::statistics::Verdict;
+use server_process::catalogue::SERVERS;
 
 use super::args::Layout;
 use super::measured::Measured;

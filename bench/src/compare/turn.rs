@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, killpg};
 use crate::cost::syscalls::Tracer;
 use crate::cost::{Cost, CpuClock, Meter, Reading, Usage};
 use crate::entrant::Entrant;
-use crate::load::{Control, Latency, Plan, Sample, Session, Slice};
-use crate::process::Process;
+use loadgen::{Control, Latency, Plan, Sample, Session, Slice};
+use server_process::process::Process;
 
 use super::args::Layout;
 use super::result::{LoadInfo, Metric, SyscallRate};

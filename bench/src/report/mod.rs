@@ -18,9 +18,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::compare::result::Results;
-use crate::files::replace_all;
 use figures::{Artist, Figure};
 use palette::Palette;
+use server_process::files::replace_all;
 
 mod costs;
 mod dot_plot;

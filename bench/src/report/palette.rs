@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::markup::{Markup, Px};
-use crate::catalogue::{self, SERVERS};
 use crate::compare::result::{Origin, ServerInfo};
+use server_process::catalogue::{self, SERVERS};
 
 /// Hues of the packages of this workspace: `h0` … `h5`.
 const MODEL_HUES: usize = 6;

@@ -1,10 +1,10 @@
 //! Results made up for the tests: laws as simple as the figures are false. Nothing here was
 //! measured.
 
-use bench::catalogue::{Concurrency, SERVERS};
 use bench::compare::result::*;
 use bench::cost::Reading;
 use bench::statistics::{Estimate, Verdict};
+use server_process::catalogue::{Concurrency, SERVERS};
 
 /// A server that a user may well have named so.
 pub(crate) const EVIL: &str = "<script>alert('x')</script>&\"";

@@ -1,0 +1,304 @@
+//! Connections that are opened once and run on many times.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use socket2::Socket;
+
+use crate::churn::Churn;
+use crate::connection::Connection;
+use crate::datagrams::Datagrams;
+use crate::dialer::Dialer;
+use crate::engine::Engine;
+use crate::idle::IdleHerd;
+use crate::ping_pong::PingPong;
+use crate::recorder::{Latency, Recorder};
+use crate::series::Series;
+use crate::{Faults, Interval, Plan, Sample, Slice, Until, closed, limits, open};
+
+/// The connections of a [`Plan`], open.
+///
+/// Runs follow one another on the same connections. Every run ends drained: all that was sent has
+/// come back, so that the server can be stopped (SIGSTOP) until the next. Neither a run nor the
+/// time between two allocates anything or opens a connection; only with several threads, each run
+/// starts them anew.
+pub struct Session {
+    plan: Plan,
+    workers: Vec<Worker>,
+    idle: IdleHerd,
+}
+
+/// How one thread drives its connections.
+enum Worker {
+    Blocking(Box<PingPong>),
+    Epoll(Box<Engine>),
+    Churn(Box<Churn>),
+    Datagrams(Box<Datagrams>),
+}
+
+impl Session {
+    /// Opens the plan's connections, the idle ones first.
+    ///
+    /// Raises the soft limit of descriptors if needed, and pins the calling thread if the plan has
+    /// one thread and says where.
+    ///
+    /// # Errors
+    ///
+    /// A plan that makes no sense, a limit that does not suffice, or a connection that cannot be
+    /// opened: the message says which, on which side, and what to do.
+    pub fn open(plan: &Plan) -> io::Result<Session> {
+        plan.check()?;
+        limits::prepare(plan)?;
+        if plan.threads == 1 {
+            pin(plan, 0)?;
+        }
+        let mut dialer = Dialer::new(plan);
+        let idle = IdleHerd::new(dialer.dial(plan.idle)?)?;
+        let mut workers = Vec::with_capacity(plan.threads);
+        let mut next_id = 0;
+        for thread in 0..plan.threads {
+            let count = share(plan.connections as u64, plan.threads, thread) as usize;
+            let slow = share(plan.slow_readers as u64, plan.threads, thread) as usize;
+            let slow = dialer.dial(slow)?;
+            workers.push(if plan.churn {
+                // Far enough apart that no two connections have the same number.
+                Worker::Churn(Box::new(Churn::new(plan, count, (thread as u64) << 48)?))
+            } else {
+                Worker::over(plan, dialer.dial(count)?, slow, next_id)?
+            });
+            next_id += (count + plan.slow_readers) as u64;
+        }
+        Ok(Session { plan: plan.clone(), workers, idle })
+    }
+
+    /// Runs one slice, and drains.
+    ///
+    /// Connections that fail are counted, closed, and not replaced. A slice ends early when none is
+    /// left.
+    ///
+    /// # Errors
+    ///
+    /// A rate with churn or over UDP, which is not offered, or one that is not above 0; else only those of
+    /// epoll.
+    pub fn run(&mut self, slice: &Slice) -> io::Result<Sample> {
+        if let Some(rate) = &slice.rate {
+            rate.check()?;
+            if self.plan.churn || self.plan.is_udp() {
+                let text = "churn and UDP have a closed loop only: leave out the rate";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+            for worker in &mut self.workers {
+                worker.unblock(&self.plan)?;
+            }
+        }
+        let mut total = match &mut self.workers[..] {
+            [worker] => worker.run(&self.plan, slice, 0)?,
+            workers => {
+                let total = run_threads(&self.plan, workers, slice)?;
+                self.gather();
+                total
+            }
+        };
+        total.faults += self.idle.check();
+        Ok(total)
+    }
+
+    /// The distributions of all runs since the last [`clear`](Session::clear).
+    pub fn latency(&mut self) -> &Latency {
+        &self.workers[0].recorder().latency
+    }
+
+    /// Forgets the distributions.
+    pub fn clear(&mut self) {
+        self.workers[0].recorder().latency.clear();
+    }
+
+    /// The intervals of the last run, if the plan has an interval; all threads together. They are
+    /// unpacked one at a time: an [`Interval`] is large.
+    pub fn intervals(&mut self) -> impl Iterator<Item = io::Result<Interval>> {
+        let recorders = self.workers.iter_mut().map(Worker::recorder);
+        let series: Vec<&Series> = recorders.filter_map(|r| r.series.as_deref()).collect();
+        let count = series.iter().map(|series| series.count()).max().unwrap_or(0);
+        (0..count).map(move |index| {
+            let mut parts = series.iter().filter(|series| index < series.count());
+            let first = parts.next().map(|series| series.unpack(index));
+            let mut whole = first.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
+            for part in parts {
+                whole.add(&part.unpack(index)?);
+            }
+            Ok(whole)
+        })
+    }
+
+    /// Whether someone asked to stop.
+    pub fn stopped(&self) -> bool {
+        self.plan.control.stopped()
+    }
+
+    /// Where the first fault happened, in words.
+    pub fn first_fault(&mut self) -> Option<String> {
+        let firsts = self.workers.iter_mut().map(|worker| worker.recorder().first_fault.clone());
+        firsts.flatten().next().or_else(|| self.idle.first_fault().map(str::to_owned))
+    }
+
+    /// Closes the connections; with `half_close`, each after a last message and with a check that
+    /// the server sends everything back and then closes too.
+    ///
+    /// # Errors
+    ///
+    /// Only those of epoll.
+    pub fn close(&mut self) -> io::Result<Faults> {
+        let mut faults = Faults::default();
+        if self.plan.half_close {
+            for worker in &mut self.workers {
+                let recorder = worker.recorder();
+                recorder.begin(&Slice::of_messages(0));
+                worker.half_close()?;
+                faults += worker.recorder().faults();
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Moves the distributions of all threads into the first one's.
+    fn gather(&mut self) {
+        let Some((first, others)) = self.workers.split_first_mut() else { return };
+        for worker in others {
+            let latency = &mut worker.recorder().latency;
+            first.recorder().latency.add(latency);
+            latency.clear();
+        }
+    }
+}
+
+impl Worker {
+    /// A worker for open sockets. Connection numbers count up from `first_id`.
+    fn over(
+        plan: &Plan,
+        sockets: Vec<Socket>,
+        slow: Vec<Socket>,
+        first_id: u64,
+    ) -> io::Result<Worker> {
+        let recorder = Recorder::new(plan)?;
+        if plan.is_udp() {
+            return Ok(Worker::Datagrams(Box::new(Datagrams::new(
+                plan, recorder, sockets, first_id,
+            )?)));
+        }
+        let mut ids = first_id..;
+        let mut number = |sockets: Vec<Socket>| -> Vec<Connection> {
+            let pairs = sockets.into_iter().zip(&mut ids);
+            pairs.map(|(socket, id)| Connection::new(socket, plan, id)).collect()
+        };
+        let (mut connections, slow) = (number(sockets), number(slow));
+        if plan.is_ping_pong()
+            && let Some(only) = connections.pop()
+        {
+            return Ok(Worker::Blocking(Box::new(PingPong::new(plan, recorder, only)?)));
+        }
+        Ok(Worker::Epoll(Box::new(Engine::new(plan, recorder, connections, slow)?)))
+    }
+
+    /// Blocking has no way to send by the clock: an open loop goes on with epoll.
+    fn unblock(&mut self, plan: &Plan) -> io::Result<()> {
+        if let Worker::Blocking(ping_pong) = self {
+            let connections = ping_pong.give_up()?.into_iter().collect();
+            let recorder = Recorder::new(plan)?;
+            *self = Worker::Epoll(Box::new(Engine::new(plan, recorder, connections, Vec::new())?));
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, plan: &Plan, slice: &Slice, thread: usize) -> io::Result<Sample> {
+        let mut slice = *slice;
+        let mut faults = Faults::default();
+        if let Until::Messages(count) = slice.until {
+            // A count has no beginning in time: what comes before it is a slice of its own.
+            let warmup = Slice { until: Until::Elapsed(Duration::ZERO), ..slice };
+            let count = share(count, plan.threads, thread);
+            slice = Slice { until: Until::Messages(count), warmup: Duration::ZERO, ..slice };
+            if !warmup.warmup.is_zero() {
+                faults = self.drive(plan, &warmup, thread)?.faults;
+            }
+        }
+        let mut sample = self.drive(plan, &slice, thread)?;
+        sample.faults += faults;
+        Ok(sample)
+    }
+
+    fn drive(&mut self, plan: &Plan, slice: &Slice, thread: usize) -> io::Result<Sample> {
+        self.recorder().begin(slice);
+        match self {
+            Worker::Blocking(ping_pong) => ping_pong.run(slice),
+            Worker::Epoll(engine) => match &slice.rate {
+                None => closed::run(engine, slice)?,
+                Some(rate) => open::run(engine, plan, slice, rate, thread)?,
+            },
+            Worker::Churn(churn) => churn.run(slice)?,
+            Worker::Datagrams(datagrams) => datagrams.run(slice)?,
+        }
+        Ok(self.recorder().end(plan.size))
+    }
+
+    fn half_close(&mut self) -> io::Result<()> {
+        match self {
+            Worker::Blocking(ping_pong) => ping_pong.half_close(),
+            Worker::Epoll(engine) => engine.half_close()?,
+            Worker::Churn(_) => {}     // Every one of its connections was.
+            Worker::Datagrams(_) => {} // There is nothing to close.
+        }
+        Ok(())
+    }
+
+    fn recorder(&mut self) -> &mut Recorder {
+        match self {
+            Worker::Blocking(ping_pong) => &mut ping_pong.recorder,
+            Worker::Epoll(engine) => &mut engine.recorder,
+            Worker::Churn(churn) => &mut churn.recorder,
+            Worker::Datagrams(datagrams) => &mut datagrams.recorder,
+        }
+    }
+}
+
+/// Runs one slice, each worker on a thread of its own.
+fn run_threads(plan: &Plan, workers: &mut [Worker], slice: &Slice) -> io::Result<Sample> {
+    let mut total = Sample::default();
+    thread::scope(|scope| {
+        let mut running = Vec::with_capacity(workers.len());
+        for (thread, worker) in workers.iter_mut().enumerate() {
+            running.push(scope.spawn(move || {
+                pin(plan, thread)?;
+                worker.run(plan, slice, thread)
+            }));
+        }
+        for thread in running {
+            total +=
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))?;
+        }
+        Ok(total)
+    })
+}
+
+/// What thread number `thread` gets of `whole`.
+fn share(whole: u64, threads: usize, thread: usize) -> u64 {
+    let threads = threads as u64;
+    whole / threads + u64::from((thread as u64) < whole % threads)
+}
+
+/// Pins the calling thread to the CPU that the plan gives to thread number `thread`, if it gives
+/// any.
+fn pin(plan: &Plan, thread: usize) -> io::Result<()> {
+    if plan.pin.is_empty() {
+        return Ok(());
+    }
+    let cpu = plan.pin[thread % plan.pin.len()];
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus)).map_err(|error| {
+        let text =
+            format!("cannot pin a thread to CPU {cpu}: {error}; see nproc for how many there are");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
