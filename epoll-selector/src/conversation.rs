@@ -11,7 +11,7 @@ use socket2::Socket;
 use crate::talk::{Line, Reading, Wire};
 use crate::{
     Context, End, Event, Found, Handler, Interest, Next, Outbox, Pause, Pauses, Peer, Sent, Talk,
-    Until, connected,
+    Trigger, Until, connected,
 };
 
 /// The longest message unless [`Conversation::longest`] says otherwise, in bytes.
@@ -397,6 +397,8 @@ impl<P> Conversation<P> {
     where
         P: Protocol<T>,
     {
+        // Level and oneshot report again what is left. Edge does not.
+        let end_may_follow = context.trigger() == Trigger::Edge && event.read_closed;
         self.wire.unread = true;
         let mut received = 0;
         while received < BYTES_PER_TURN && (self.wire.listens() || self.wire.discards()) {
@@ -412,7 +414,7 @@ impl<P> Conversation<P> {
                 }
                 self.take(&buffer[..count], context)?;
                 // A short read has emptied the socket, unless the end of stream is behind it.
-                io::Result::Ok((count, count < buffer.len() && !event.read_closed))
+                io::Result::Ok((count, count < buffer.len() && !end_may_follow))
             })?;
             received += count;
             if emptied {

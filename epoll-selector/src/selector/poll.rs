@@ -93,7 +93,7 @@ impl Selector for Poll {
                 token: *token,
                 readable: ended || answer.contains(PollFlags::POLLIN),
                 writable: ended || answer.contains(PollFlags::POLLOUT),
-                read_closed: ended,
+                read_closed: true, // Not every system has POLLRDHUP, so this cannot tell.
             });
         }
         Ok(())
