@@ -2,11 +2,11 @@
 #![allow(dead_code, unused_macros)] // Each test program uses a part.
 #![allow(clippy::unwrap_used, clippy::panic)] // In a test a failed unwrap is the report.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use epoll_selector::{Reactor, Selector};
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 /// Far longer than anything here takes: a wait this long is a failure, and not a slow machine.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
@@ -71,6 +71,22 @@ pub(crate) fn pair() -> (TcpStream, Socket) {
     server.set_nonblocking(true).unwrap();
     server.set_nodelay(true).unwrap();
     (client, server.into())
+}
+
+/// A non-blocking listener with these options of the contract, and its address.
+pub(crate) fn listener(options: &[&str]) -> (echo::Listener, SocketAddr) {
+    #[derive(clap::Parser)]
+    struct Args {
+        #[command(flatten)]
+        options: echo::Options,
+    }
+    let first = ["test", "--addr", "127.0.0.1:0"];
+    let args: Args = clap::Parser::parse_from(first.iter().chain(options));
+    let most = args.options.max_connections(usize::MAX).unwrap();
+    let mut listener = echo::listen(&args.options, most).unwrap();
+    listener.set_nonblocking().unwrap();
+    let addr = SockRef::from(&listener).local_addr().unwrap().as_socket().unwrap();
+    (listener, addr)
 }
 
 /// Resets a connection when it is dropped: its peer reads ECONNRESET.
