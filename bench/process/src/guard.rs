@@ -46,7 +46,7 @@ impl Guard {
     /// # Errors
     ///
     /// Those of [`Guard::of_group`].
-    pub fn of_files() -> io::Result<Guard> {
+    pub(crate) fn of_files() -> io::Result<Guard> {
         Guard::start("")
     }
 

@@ -6,16 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use super::markup::{Markup, Px};
-use crate::compare::result::{Origin, ServerInfo};
 use server_process::catalogue::{self, SERVERS};
 
-/// Hues of the packages of this workspace: `h0` … `h5`.
-const MODEL_HUES: usize = 6;
+use crate::results::{Origin, ServerInfo};
+
+use super::markup::{Markup, Px};
+
+/// Hues of the packages of this workspace: `h0` … `h6`.
+const MODEL_HUES: usize = 7;
 /// Hue of the yardsticks.
-const YARDSTICK_HUE: usize = 6;
+const YARDSTICK_HUE: usize = 7;
 /// Hue of servers that a user added.
-const GIVEN_HUE: usize = 7;
+const GIVEN_HUE: usize = 8;
 /// Kinds of line: `d0` (solid) … `d6`.
 const LINES: usize = 7;
 /// The line of the A/A control, which has the hue of its original.
@@ -83,12 +85,13 @@ fn in_catalogue(name: &str) -> Option<Style> {
 }
 
 /// Markers by hue: corners, turn in degrees, and for stars how deep the notches are (1: none).
-const MARKERS: [(u32, f64, f64); 8] = [
+const MARKERS: [(u32, f64, f64); 9] = [
     (0, 0.0, 1.0),   // circle
     (4, 45.0, 1.0),  // square
     (3, 0.0, 1.0),   // triangle
     (4, 0.0, 1.0),   // diamond
     (3, 180.0, 1.0), // triangle on its head
+    (3, 90.0, 1.0),  // triangle on its side
     (6, 30.0, 1.0),  // hexagon
     (4, 45.0, 0.4),  // cross
     (5, 0.0, 0.45),  // star
@@ -185,7 +188,7 @@ mod tests {
     }
 
     fn hues() -> [Vec<Colour>; 2] {
-        let all: Vec<_> = (0..8).map(|hue| both(&format!(".h{hue}"), "color")).collect();
+        let all: Vec<_> = (0..=GIVEN_HUE).map(|hue| both(&format!(".h{hue}"), "color")).collect();
         [0, 1].map(|theme| all.iter().map(|pair| pair[theme]).collect())
     }
 
