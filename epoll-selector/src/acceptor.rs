@@ -19,32 +19,50 @@ use crate::{Context, End, Event, Handler, Interest, Next};
 /// The acceptor pauses at `--max-connections`, and when the process or the system has no descriptor or
 /// memory left. A client that leaves wakes it. Clients that it does not accept wait in the backlog.
 ///
-/// ```no_run
-/// use std::io;
-/// use echo::Listener;
+/// ```
+/// use std::io::{self, Read, Write};
+/// use std::net::TcpStream;
 /// use epoll_selector::{
-///     Acceptor, Context, Conversation, Mio, Protocol, Reactor, Selector, Talk, Trigger, Until,
+///     Acceptor, Context, Conversation, End, Mio, Protocol, Reactor, Selector, Talk, Trigger, Until,
 /// };
 ///
-/// /// Answers each line in upper case.
+/// /// Answers each line in upper case, and counts the lines of all clients.
 /// struct Upper;
 ///
 /// impl Protocol<u64> for Upper {
 ///     fn message(&mut self, line: &[u8], talk: &mut Talk<'_, u64>) -> io::Result<()> {
-///         *talk.context.shared += 1; // Lines so far, of all clients.
+///         *talk.context.shared += 1;
 ///         talk.push(line.to_ascii_uppercase());
 ///         talk.push(b"\n");
 ///         Ok(())
 ///     }
+/// #   fn ended(&mut self, _: End, context: &mut Context<'_, u64>) {
+/// #       context.stop(std::time::Duration::ZERO);
+/// #   }
 /// }
 ///
-/// fn serve(listener: Listener) -> io::Result<u64> {
-///     let mut reactor = Reactor::new(Mio::new(Trigger::Edge)?, 0);
-///     reactor.add(Acceptor::new(listener, |stream, _: &mut Context<'_, u64>| {
-///         Some(Conversation::new(stream, Upper).until(Until::Bytes(b"\n")).longest(1000))
-///     }));
-///     reactor.run()
-/// }
+/// # #[derive(clap::Parser)]
+/// # struct Args { #[command(flatten)] options: echo::Options }
+/// # let options = <Args as clap::Parser>::parse_from(["", "--addr", "127.0.0.1:0"]).options;
+/// let mut listener = echo::listen(&options, options.max_connections(usize::MAX)?)?;
+/// listener.set_nonblocking()?;
+/// # let addr = socket2::SockRef::from(&listener).local_addr()?.as_socket().unwrap();
+/// let mut reactor = Reactor::new(Mio::new(Trigger::Edge)?, 0);
+/// reactor.add(Acceptor::new(listener, |stream, _: &mut Context<'_, u64>| {
+///     Some(Conversation::new(stream, Upper).until(Until::Bytes(b"\n")).longest(1000))
+/// }));
+/// # let client = std::thread::spawn(move || {
+/// #     let mut client = TcpStream::connect(addr).unwrap();
+/// #     client.write_all(b"hello\nworld\n").unwrap();
+/// #     client.shutdown(std::net::Shutdown::Write).unwrap();
+/// #     let mut answer = String::new();
+/// #     client.read_to_string(&mut answer).unwrap();
+/// #     answer
+/// # });
+/// let lines = reactor.run()?;
+/// # assert_eq!(lines, 2);
+/// # assert_eq!(client.join().unwrap(), "HELLO\nWORLD\n");
+/// # Ok::<(), echo::Error>(())
 /// ```
 pub struct Acceptor<F> {
     listener: Listener,

@@ -247,10 +247,15 @@ impl<T> Talk<'_, T> {
 
 /// A handle on another conversation of the same loop: to send to it, and to close it.
 ///
-/// ```no_run
-/// use std::io;
+/// ```
+/// use std::io::{self, Read, Write};
+/// use std::os::fd::OwnedFd;
+/// use std::os::unix::net::UnixStream;
 /// use std::sync::Arc;
-/// use epoll_selector::{Context, End, Peer, Protocol, Talk};
+/// use std::time::Duration;
+/// use epoll_selector::{
+///     Context, Conversation, End, Mio, Peer, Protocol, Reactor, Selector, Talk, Trigger, Until,
+/// };
 ///
 /// /// Sends each line to everybody.
 /// struct Member;
@@ -277,6 +282,24 @@ impl<T> Talk<'_, T> {
 ///         context.shared.retain(|peer| peer.token() != token);
 ///     }
 /// }
+///
+/// let mut reactor = Reactor::new(Mio::new(Trigger::Edge)?, Vec::new());
+/// let mut join = || {
+///     let (client, server) = UnixStream::pair()?;
+///     server.set_nonblocking(true)?;
+///     let socket = socket2::Socket::from(OwnedFd::from(server));
+///     reactor.add(Conversation::new(socket, Member).until(Until::Bytes(b"\n")));
+///     io::Result::Ok(client)
+/// };
+/// let (mut speaker, mut listener) = (join()?, join()?);
+/// speaker.write_all(b"hello\n")?;
+/// for _ in 0..3 {
+///     reactor.turn(Some(Duration::from_millis(10)))?;
+/// }
+/// let mut heard = [0; 6];
+/// listener.read_exact(&mut heard)?;
+/// assert_eq!(&heard, b"hello\n");
+/// # Ok::<(), io::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Peer {

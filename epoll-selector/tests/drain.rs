@@ -1,5 +1,5 @@
 //! A stop ends the server within `--drain`, also while many clients compute.
-#![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
+#![allow(clippy::unwrap_used, clippy::panic)] // In a test a failed unwrap is the report.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
