@@ -162,6 +162,7 @@ pub const SERVERS: &[Server] = &[
         &["--selector", "polling", "--trigger", "edge"], READINESS),
     variant("epoll-selector-oneshot", "epoll-selector",
         &["--selector", "polling", "--trigger", "oneshot"], READINESS),
+    variant("epoll-selector-poll", "epoll-selector", &["--selector", "poll"], SCANNING),
     variant("epoll-selector-loops", "epoll-selector",
         &["--loops", "2", "--accept", "shared"], READINESS),
     variant("epoll-selector-exclusive", "epoll-selector",

@@ -67,7 +67,7 @@ impl Selector for Mio {
     }
 }
 
-/// mio has no word for an interest in nothing.
+/// mio cannot express an empty interest.
 fn translate(interest: Interest) -> io::Result<mio::Interest> {
     match (interest.readable, interest.writable) {
         (true, true) => Ok(mio::Interest::READABLE | mio::Interest::WRITABLE),
