@@ -20,9 +20,20 @@ use crate::{Address, Error, Listener, Options, Result};
 ///
 /// When the address cannot be bound or stdout cannot be written; the message says what to do.
 pub fn listen(options: &Options, max_connections: usize) -> Result<Listener> {
-    let listener = bind(options, &options.addr, max_connections, false)?;
+    let listener = Listener::bind(options, max_connections)?;
     announce(&listener.local_addr()?)?;
     Ok(listener)
+}
+
+impl Listener {
+    /// As [`listen`], and prints nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound; the message says what to do.
+    pub fn bind(options: &Options, max_connections: usize) -> Result<Listener> {
+        bind(options, &options.addr, max_connections, false)
+    }
 }
 
 /// As [`listen`], with `count` listeners on one address, one for each accepting loop: the kernel
