@@ -10,7 +10,7 @@
 //! | `served` | how many clients a server serves at the same time |
 //! | `measured`, `judge` | what was measured, and what may be said of it |
 //! | [`result`] | the data model of the report |
-//! | `table`, `output` | the terminal; JSON and CSV |
+//! | `output` | JSON and CSV |
 //! | `baseline` | against an earlier run |
 //! | `environment` | the machine |
 
@@ -25,7 +25,6 @@ pub mod result;
 mod run;
 mod scenario;
 mod served;
-mod table;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -52,6 +51,7 @@ use server_process::catalogue::Concurrency;
 use server_process::files::{check_directory, make_directory};
 
 use args::{Args, Effort};
+pub(crate) use plan::NOT_ASKED_FOR;
 use plan::PlannedScenario;
 use result::{Origin, Outcome, Results, SCHEMA, Scenario, ServerInfo};
 use run::{Runner, progress_bar};
@@ -178,9 +178,7 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     let scenarios: Vec<Scenario> =
         plan.iter().filter_map(|scenario| scenario.summary(&runner, positions)).collect();
     if !args.test {
-        for scenario in &scenarios {
-            say(format_args!("{}", table::scenario(scenario)));
-        }
+        scenarios.iter().for_each(report::terminal::print);
     }
     environment::after(&mut environment, &Usage::now().since(&usage));
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

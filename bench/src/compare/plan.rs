@@ -17,7 +17,7 @@ use super::{judge, say, served};
 /// Descriptors of the client that are not connections.
 const DESCRIPTOR_RESERVE: u64 = 200;
 /// Why a server is skipped that the filter leaves out.
-pub(super) const NOT_ASKED_FOR: &str = "not asked for";
+pub(crate) const NOT_ASKED_FOR: &str = "not asked for";
 /// What counting system calls takes, roughly.
 const COUNTING_MS: u64 = 300;
 /// Why a server is skipped that would need another processor.

@@ -11,7 +11,8 @@ use super::result::{
     SCHEMA, Scenario, ServerInfo,
 };
 use super::turn::Turn;
-use super::{baseline, environment, judge, look_at, output, table};
+use super::{baseline, environment, judge, look_at, output};
+use crate::report::terminal;
 
 const BLOCKS: usize = 20;
 const INTERLEAVING: Interleaving =
@@ -146,7 +147,8 @@ fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
 fn what_happens_to_all_is_said_once() {
     let mut point = point(9e4, (0.95, 0.8));
     point.cases.iter_mut().for_each(|case| case.flags = vec!["a bad moment".to_owned()]);
-    let text = table::scenario(&results(point).scenarios[0]);
+    let text = terminal::text(&results(point).scenarios[0], None);
+    let text = anstream::adapter::strip_str(&text).to_string();
     assert!(text.contains("\n! base, other, base (again): a bad moment\n"), "{text}");
     assert_eq!(text.matches("a bad moment").count(), 1, "{text}");
 }
