@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn shares_are_whole_per_cent_and_tenths_below_one_per_cent() {
-        assert_eq!(Unit::Share.format(whole(0.9749)), "97 %");
-        assert_eq!(Unit::Share.format(whole(0.00321)), "0.3 %");
+        assert_eq!(Unit::Share.format(whole(0.9749)), "97\u{a0}%");
+        assert_eq!(Unit::Share.format(whole(0.00321)), "0.3\u{a0}%");
     }
 }

@@ -39,7 +39,7 @@ impl Unit {
                 scaled(value, &steps, "")
             }
             Unit::Count => grouped(value),
-            Unit::Share => format!("{} %", digits(value * 100.0)),
+            Unit::Share => format!("{}\u{a0}%", digits(value * 100.0)),
             Unit::Ratio => format!("{}×", Unit::Number.format(value)),
             Unit::Nanoseconds => {
                 scaled(value, &[(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")], "\u{a0}")
@@ -169,7 +169,7 @@ mod tests {
             (Unit::Number, 0.000_001_2, "1.2e-6"),
             (Unit::Count, 10_000.0, "10\u{a0}000"),
             (Unit::Count, 900.0, "900"),
-            (Unit::Share, 0.25, "25 %"),
+            (Unit::Share, 0.25, "25\u{a0}%"),
             (Unit::Ratio, 1.054, "1.05×"),
             (Unit::Nanoseconds, 12_345.0, "12.3\u{a0}µs"),
             (Unit::Nanoseconds, 999_999.0, "1\u{a0}ms"),

@@ -7,7 +7,7 @@ use super::finding::{self, Finding};
 use super::format::{self, Unit, digits, list};
 use super::palette::Palette;
 use super::reach::Reach;
-use super::svg::harmless;
+use super::svg::harmless_text;
 use super::{table, view};
 use crate::compare::result::{Environment, Fit, Point, Results, Scenario};
 use crate::cost::Reading;
@@ -66,7 +66,7 @@ impl Page<'_> {
             }
         };
         // maud escapes what could become an element. A browser obeys other characters as well.
-        page.into_string().chars().map(harmless).collect()
+        harmless_text(&page.into_string())
     }
 
     fn opening(&self) -> Markup {

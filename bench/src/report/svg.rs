@@ -112,7 +112,7 @@ impl Write for Escaper<'_> {
 /// Returns `character`, or the replacement character for a harmful one: control characters, which
 /// XML 1.0 forbids and which steer a terminal, and characters that reverse the direction of text, by
 /// which a name could disguise the text after it. Line ends and tabs are harmless.
-pub(super) fn harmless(character: char) -> char {
+fn harmless(character: char) -> char {
     match character {
         '\n' | '\t' => character,
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => {
@@ -121,6 +121,11 @@ pub(super) fn harmless(character: char) -> char {
         _ if character.is_control() => char::REPLACEMENT_CHARACTER,
         _ => character,
     }
+}
+
+/// Returns `text` without harmful characters.
+pub(super) fn harmless_text(text: &str) -> String {
+    text.chars().map(harmless).collect()
 }
 
 /// A coordinate, to a tenth of a pixel. Nobody sees more, and the page stays small.

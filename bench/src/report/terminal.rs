@@ -9,7 +9,7 @@ use terminal_size::{Width, terminal_size_of};
 
 use super::finding::{capitalised, slope_interval};
 use super::format::{Unit, digits, list};
-use super::svg::harmless;
+use super::svg::harmless_text;
 use super::text_table::{Cell, Columns};
 use super::view;
 use crate::compare::result::{Case, CaseCost, Fit, Metric, Outcome, Point, Scenario};
@@ -167,14 +167,15 @@ impl Screen {
     /// Writes `start` and `text` in one style, on as many lines as they need. Replaces characters that
     /// steer a terminal.
     fn lines(&mut self, style: Style, start: &str, text: &str) {
-        let text: String = text.chars().map(harmless).collect();
+        let text = harmless_text(text);
         let options = textwrap::Options::new(self.room.unwrap_or(usize::MAX))
             .initial_indent(start)
             .subsequent_indent("  ")
             .word_splitter(textwrap::WordSplitter::NoHyphenation)
             .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
         for line in textwrap::wrap(&text, options) {
-            self.text += &format!("{style}{line}{style:#}\n");
+            // The blank before a unit keeps the two on one line, and is an ordinary one for a search.
+            self.text += &format!("{style}{}{style:#}\n", line.replace('\u{a0}', " "));
         }
     }
 
@@ -230,7 +231,7 @@ fn title(point: &Point, scenario: &Scenario) -> String {
 fn noise_floor(point: &Point) -> String {
     match &point.noise_floor {
         Some(floor) => format!(
-            "A/A control: {:.3} [{:.3}, {:.3}] over {} blocks; no smaller difference than {} counts",
+            "A/A control: {:.3} [{:.3}, {:.3}] over {} blocks; a verdict needs more than {}",
             floor.median,
             floor.low,
             floor.high,
@@ -264,10 +265,11 @@ fn asked_for(point: &Point) -> impl Iterator<Item = &Case> {
     point.cases.iter().filter(move |case| case.outcome != left_out)
 }
 
-/// A row for each case, with a cell for each of [`COLUMNS`].
+/// A row for each case that was tried, with a cell for each of [`COLUMNS`].
 fn rows(point: &Point, scenario: &Scenario) -> Vec<Vec<Cell>> {
+    let tried = asked_for(point).filter(|case| !matches!(case.outcome, Outcome::Skipped(_)));
     let row = |case| COLUMNS.iter().map(|column| (column.cell)(case, scenario)).collect();
-    asked_for(point).map(row).collect()
+    tried.map(row).collect()
 }
 
 const fn column(head: &'static str, rank: u8, cell: fn(&Case, &Scenario) -> Cell) -> Column {

@@ -3,7 +3,7 @@
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
-use super::svg::harmless;
+use super::svg::harmless_text;
 
 /// Blanks between two columns.
 const GAP: usize = 2;
@@ -23,9 +23,9 @@ pub(super) struct Columns {
 }
 
 impl Cell {
-    /// A cell of plain text. Replaces characters that steer a terminal.
+    /// A cell of plain text. Replaces characters that steer a terminal, and blanks that do not break.
     pub(super) fn new(text: &str) -> Cell {
-        Cell { text: text.chars().map(harmless).collect(), style: Style::new() }
+        Cell { text: harmless_text(text).replace('\u{a0}', " "), style: Style::new() }
     }
 
     /// The same text with another style.

@@ -164,11 +164,14 @@ fn the_finding_follows_the_figures() {
     assert!(text.contains("nonblocking falls to") && text.contains("beside 10\u{a0}000"), "{text}");
     flat_but_select(&mut results, 0.95);
     let text = finding(&results, "finding-changed");
-    assert!(text.contains("select falls to 10 %") && !text.contains("nonblocking falls"), "{text}");
+    assert!(
+        text.contains("select falls to 10\u{a0}%") && !text.contains("nonblocking falls"),
+        "{text}"
+    );
     assert!(text.starts_with("Idle connections are nearly free with "), "{text}");
     flat_but_select(&mut results, 0.5);
     let text = finding(&results, "finding-noisy");
-    assert!(text.contains("select falls to 10 %") && !text.contains("nearly free"), "{text}");
+    assert!(text.contains("select falls to 10\u{a0}%") && !text.contains("nearly free"), "{text}");
     results.scenarios.retain(|one| one.name != "idle_herd");
     let text = finding(&results, "finding-without");
     assert!(text.starts_with("Of ") && text.contains("not distinguishable"), "{text}");
@@ -188,14 +191,17 @@ fn the_headline_needs_a_difference_beyond_the_control_and_cases_without_doubts()
     flat_but_select(&mut results, 0.95);
     herd(&mut results).points.last_mut().unwrap().noise_floor = Some(wide);
     let text = finding(&results, "headline-far");
-    assert!(text.contains("select falls to 10 % beside 900"), "{text}");
+    assert!(text.contains("select falls to 10\u{a0}% beside 900"), "{text}");
     assert!(text.contains("beside 900 of them") && !text.contains("10\u{a0}000"), "{text}");
     herd(&mut results).points.iter_mut().for_each(|point| point.noise_floor = Some(wide));
     assert!(finding(&results, "headline-noisiest").starts_with("Of "));
     let less_wide = Estimate { median: 1.0, low: 0.5, high: 2.0, blocks: 80 };
     herd(&mut results).points.iter_mut().for_each(|point| point.noise_floor = Some(less_wide));
     let text = finding(&results, "headline-noisy");
-    assert!(text.starts_with("Idle connections cost throughput: select falls to 10 %"), "{text}");
+    assert!(
+        text.starts_with("Idle connections cost throughput: select falls to 10\u{a0}%"),
+        "{text}"
+    );
     herd(&mut results).points.iter_mut().for_each(|point| point.noise_floor = None);
     assert!(finding(&results, "headline-without-control").starts_with("Of "));
 
@@ -329,7 +335,7 @@ fn a_control_far_from_1_is_reported_at_the_top() {
         Some(Estimate { median: 1.0, low: 0.8, high: 1.3, blocks: 80 });
     let noisy = written(&results, "noisy").remove("report.html").unwrap();
     assert!(noisy.contains("The machine was not quiet: in active, 1, the same server"));
-    assert!(noisy.contains("up to 30 %"));
+    assert!(noisy.contains("up to 30\u{a0}%"));
 }
 
 /// Adds the name of every field in `value` to `names`.
