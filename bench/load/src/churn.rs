@@ -11,9 +11,11 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::connecting::Connecting;
 use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
 use crate::dialer;
-use crate::recorder::{Recorder, Stamp};
+use crate::latency::Stamp;
+use crate::recorder::Recorder;
 use crate::{Fault, Plan, Slice, Until};
 
 /// How often timeouts are looked for.
@@ -108,7 +110,7 @@ impl Churn {
 
     fn connect(&self, index: usize, id: u64, began: u64) -> io::Result<Visit> {
         let source = dialer::source(&self.plan.sources, id as usize);
-        let connecting = self.plan.address.connect(source)?;
+        let connecting = Connecting::begin(&self.plan.address, source)?;
         // The first event says that the connection stands: it has become writable.
         let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
         let event = EpollEvent::new(interest | EpollFlags::EPOLLET, index as u64);

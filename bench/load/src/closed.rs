@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::engine::Engine;
-use crate::recorder::Stamp;
+use crate::latency::Stamp;
 use crate::{Slice, Until};
 
 /// Runs one slice.

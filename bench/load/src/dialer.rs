@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use server_process::address::Address;
 use socket2::Socket;
 
-use crate::{Address, Fault, Plan};
+use crate::connecting::Connecting;
+use crate::{Fault, Plan};
 
 /// Connects that are on their way at the same time: many enough that a distant server's round trip
 /// does not add up, few enough for any server's backlog.
@@ -38,7 +40,8 @@ impl Dialer<'_> {
                 self.pace();
                 let source = source(&self.plan.sources, self.dialled);
                 self.dialled += 1;
-                batch.push(self.plan.address.connect(source).map_err(|e| self.explain(&e))?);
+                let connecting = Connecting::begin(&self.plan.address, source);
+                batch.push(connecting.map_err(|e| self.explain(&e))?);
             }
             let deadline = Instant::now() + self.plan.timeout;
             for connecting in batch {

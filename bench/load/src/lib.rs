@@ -29,8 +29,8 @@
 //! | `churn` | a new connection for each message |
 //! | `datagrams` | one datagram for each message, by UDP |
 //! | `idle`, `slow` | clients that are silent, and clients that do not read |
-//! | `address`, `dialer` | where the server is, and how to open many connections to it |
-//! | `recorder`, `series` | histograms, of a run and of its intervals |
+//! | `connecting`, `dialer` | a connection on its way, and how to open many |
+//! | `latency`, `recorder`, `series` | histograms, of a run and of its intervals |
 //! | `outcome`, `usage` | counts and faults, and what the generator cost |
 //! | `find_max` | the highest rate at which a promise about response time is kept |
 //! | [`report`] | all of it as text, JSON, CSV, percentile text and HdrHistogram log |
@@ -38,9 +38,9 @@
 //!
 //! Client and server should be separate processes: one for both shares what is to be told apart.
 
-mod address;
 mod churn;
 mod closed;
+mod connecting;
 mod connection;
 mod content;
 mod datagrams;
@@ -48,6 +48,7 @@ mod dialer;
 mod engine;
 mod find_max;
 mod idle;
+mod latency;
 pub mod limits;
 mod open;
 mod outcome;
@@ -62,15 +63,15 @@ mod slow;
 mod usage;
 mod verifier;
 
-pub use address::Address;
 pub use content::Content;
 pub use find_max::{Objective, Step, find_max};
+pub use latency::Latency;
 pub use open::{Arrivals, Rate};
 pub use outcome::{Fault, Faults, RATE_TOLERANCE, Sample};
 pub use plan::{Control, Plan, Slice, Until};
 pub use probe::probe;
-pub use recorder::Latency;
 pub use series::Interval;
+pub use server_process::address::Address;
 pub use session::Session;
 pub use usage::{ClientCpu, SATURATED, STARVED};
 pub use verifier::{Arrival, DatagramVerifier, StreamVerifier};

@@ -5,8 +5,9 @@ use std::io;
 use std::net::IpAddr;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use server_process::address::Transport;
 
-use crate::{Address, Plan};
+use crate::Plan;
 
 /// Descriptors that are left for everything but connections: the standard streams, epoll, timers,
 /// logs.
@@ -22,7 +23,7 @@ const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Which side runs out of what, and what to do about it.
 pub fn prepare(plan: &Plan) -> io::Result<()> {
     check_descriptors(plan.total_connections() as u64)?;
-    if let Address::Tcp(_) | Address::Udp(_) = plan.address {
+    if plan.address.transport() != Transport::Unix {
         check_ports(plan.total_connections() as u64, &plan.sources)?;
     }
     Ok(())

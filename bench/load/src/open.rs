@@ -17,8 +17,8 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use crate::engine::Engine;
+use crate::latency::Stamp;
 use crate::plan::WAIT_MAX;
-use crate::recorder::Stamp;
 use crate::{Plan, Slice, Until};
 
 /// Waits shorter than this, in nanoseconds, are spent asking epoll: setting a timer takes as long.

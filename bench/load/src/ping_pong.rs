@@ -6,10 +6,12 @@
 use std::io;
 use std::time::Duration;
 
-use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
-use crate::recorder::{Recorder, Stamp};
-use crate::{Fault, Plan, Slice, Until};
 use nix::libc::MSG_DONTWAIT;
+
+use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
+use crate::latency::Stamp;
+use crate::recorder::Recorder;
+use crate::{Fault, Plan, Slice, Until};
 
 /// How long a read waits before it looks whether it should stop (SO_RCVTIMEO).
 const GLANCE: Duration = Duration::from_millis(100);

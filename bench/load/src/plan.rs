@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::{Address, Rate, series};
+use server_process::address::Address;
+
+use crate::{Rate, series};
 
 /// Largest message that is sent and received by blocking calls, in bytes. The socket buffers of
 /// both sides hold it, so that the server can always take all of it before the client reads.
@@ -123,6 +125,12 @@ impl Plan {
             || self.idle + self.slow_readers > 0
     }
 
+    /// Whether `source` is an address of the server's family.
+    fn is_reachable_from(&self, source: &IpAddr) -> bool {
+        let server = self.address.socket_addr();
+        server.is_ok_and(|address| address.is_ipv4() == source.is_ipv4())
+    }
+
     /// Checks that the plan makes sense.
     ///
     /// # Errors
@@ -160,7 +168,7 @@ impl Plan {
              fragments, idle connections nor slow readers"
         } else if self.is_udp() && self.size > DATAGRAM_SIZE {
             "a datagram holds 65507 bytes at most: give a smaller size"
-        } else if self.sources.iter().any(|source| !self.address.is_reachable_from(source)) {
+        } else if self.sources.iter().any(|source| !self.is_reachable_from(source)) {
             "a source address cannot reach the server: give sources of the server's IP version"
         } else {
             return Ok(());

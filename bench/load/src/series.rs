@@ -6,8 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
-use crate::Latency;
-use crate::recorder::Stamp;
+use crate::latency::{Latency, Stamp};
 
 /// Shortest interval: a shorter one would hold too few messages, and its end cost too much.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(10);

@@ -1,11 +1,10 @@
 //! The charts of what a server cost. A cost shows why a server is fast or slow.
 
+use crate::results::{Case, CaseCost, Reading};
+
 use super::figures::{Artist, Drawing, Figure, Interval};
 use super::format::Unit;
 use super::stack_chart::{Bar, StackChart};
-use super::view;
-use crate::compare::result::{Case, CaseCost};
-use crate::cost::Reading;
 
 impl Artist<'_> {
     /// The server's CPU time per message.
@@ -17,7 +16,7 @@ impl Artist<'_> {
     /// The memory that each connection added.
     pub(super) fn memory(&self) -> Option<Figure> {
         let found = |case: &Case| row_of(case, |cost| &cost.bytes_per_connection);
-        let point = view::telling_point(self.scenario, |case| found(case).is_ok())?;
+        let point = self.scenario.telling_point(|case| found(case).is_ok())?;
         let (name, points) = ("memory per connection", std::slice::from_ref(point));
         let mut figure = self.dots("memory", name, Unit::Bytes, (point, points), found)?;
         let caption = "Memory of the server's processes only. The kernel's memory for sockets and \
@@ -29,11 +28,11 @@ impl Artist<'_> {
     /// System calls per message by name.
     pub(super) fn system_calls(&self) -> Option<Figure> {
         let calls = |case: &Case| Some(case.cost.as_ref()?.syscalls_per_message.clone());
-        let point = view::telling_point(self.scenario, |case| {
+        let point = self.scenario.telling_point(|case| {
             calls(case).is_some_and(|calls| calls.value().is_some_and(|calls| !calls.is_empty()))
         })?;
-        let bars = view::charted(self.results).filter_map(|server| {
-            let calls = match calls(view::case(point, &server.name)?)? {
+        let bars = self.results.without_control().filter_map(|server| {
+            let calls = match calls(point.case(&server.name)?)? {
                 Reading::Measured(calls) => Ok(calls),
                 unavailable => Err(unavailable.map(|_| "").to_string()),
             };

@@ -1,5 +1,8 @@
 //! The charts of a scenario: each one for which the scenario has data.
 
+use crate::results::{Case, Point, Results, Scenario, ServerInfo};
+use crate::statistics::Estimate;
+
 use super::dot_plot::{DotPlot, Row};
 use super::finding::capitalised;
 use super::format::{self, Unit, list};
@@ -10,8 +13,6 @@ use super::scale::Scale;
 use super::stack_chart::StackChart;
 use super::svg::Svg;
 use super::view;
-use crate::compare::result::{Case, Point, Results, Scenario, ServerInfo};
-use crate::statistics::Estimate;
 
 /// A chart with its caption.
 pub(super) struct Figure {
@@ -87,9 +88,9 @@ impl Artist<'_> {
     /// The metric of the scenario.
     pub(super) fn metric(&self) -> Vec<Figure> {
         let (name, unit) = view::metric(self.scenario.metric);
-        self.quantity("metric", name, unit, |case| match view::value(case) {
+        self.quantity("metric", name, unit, |case| match case.finite_value() {
             Some(value) => Ok((value.median, view::interval(&value))),
-            None => Err(list(&view::doubts(case))),
+            None => Err(list(&case.doubts())),
         })
     }
 
@@ -147,11 +148,11 @@ impl Artist<'_> {
 
     /// Latency by percentile. The axis gives each further nine the same room.
     fn latency(&self) -> Option<Figure> {
-        let point = view::telling_point(self.scenario, |case| view::latency(case).is_some())?;
-        let series = view::charted(self.results).filter_map(|server| {
-            let case = view::case(point, &server.name)?;
-            let doubtful = !view::doubts(case).is_empty();
-            let marks = view::latency(case)?.percentiles.iter().map(|percentile| {
+        let point = self.scenario.telling_point(|case| case.user_latency().is_some())?;
+        let series = self.results.without_control().filter_map(|server| {
+            let case = point.case(&server.name)?;
+            let doubtful = !case.doubts().is_empty();
+            let marks = case.user_latency()?.percentiles.iter().map(|percentile| {
                 let (x, y) = (percentile.quantile, percentile.ns as f64);
                 let (at, took) = (Unit::Quantile.format(x), Unit::Nanoseconds.format(y));
                 let tip = format!("{}, {at}: {took}", server.name);
@@ -256,13 +257,13 @@ impl Artist<'_> {
                 Some(one).filter(finite).ok_or_else(|| format::UNAVAILABLE.to_owned())
             })
         };
-        let rows = view::charted(self.results).filter_map(|server| {
-            let case = view::case(point, &server.name)?;
+        let rows = self.results.without_control().filter_map(|server| {
+            let case = point.case(&server.name)?;
             let (value, interval, text) = match found(case) {
                 Ok((value, interval)) => (Some(value), interval, unit.format(value)),
                 Err(reason) => (None, None, reason),
             };
-            let doubtful = !view::doubts(case).is_empty();
+            let doubtful = !case.doubts().is_empty();
             let style = self.style(server);
             Some(Row { name: server.name.clone(), style, value, interval, doubtful, text })
         });
@@ -273,7 +274,7 @@ impl Artist<'_> {
             Some([low, high])
         };
         let cases = points.iter().flat_map(|point| {
-            view::charted(self.results).filter_map(|server| view::case(point, &server.name))
+            self.results.without_control().filter_map(|server| point.case(&server.name))
         });
         let values: Vec<f64> = cases.filter_map(ends).flatten().collect();
         let scale = dots_scale(&values)?;
@@ -290,15 +291,15 @@ impl Artist<'_> {
         &self,
         mark: impl Fn(&Point, &Case) -> Option<(f64, f64, Interval, String)>,
     ) -> Vec<Series> {
-        let series = view::charted(self.results).map(|server| {
+        let series = self.results.without_control().map(|server| {
             let mut before: Option<&Point> = None;
             let marks = self.scenario.points.iter().filter_map(|point| {
-                let case = view::case(point, &server.name)?;
+                let case = point.case(&server.name)?;
                 let (x, y, interval, text) = mark(point, case)?;
                 if !x.is_finite() || !y.is_finite() {
                     return None;
                 }
-                let doubts = view::doubts(case);
+                let doubts = case.doubts();
                 let doubtful = !doubts.is_empty();
                 let why = if doubtful { format!("; {}", list(&doubts)) } else { String::new() };
                 let tip = format!("{}, {text}{why}", server.name);
@@ -313,10 +314,10 @@ impl Artist<'_> {
 
     /// The servers without a line, with reasons.
     fn missing(&self, series: &[Series]) -> String {
-        let absent = view::charted(self.results).filter_map(|server| {
+        let absent = self.results.without_control().filter_map(|server| {
             let drawn = series.iter().any(|series| series.name == server.name);
-            let cases = self.scenario.points.iter().filter_map(|p| view::case(p, &server.name));
-            let reasons = cases.flat_map(view::doubts).next()?;
+            let cases = self.scenario.points.iter().filter_map(|p| p.case(&server.name));
+            let reasons = cases.flat_map(Case::doubts).next()?;
             (!drawn).then(|| format!("{} ({reasons})", server.name))
         });
         let absent: Vec<String> = absent.collect();

@@ -1,10 +1,11 @@
 //! The findings of a run, in sentences. Each sentence is computed from the results.
 
+use crate::results::{Case, Fit, Point, Results, Scenario};
+use crate::statistics::{Estimate, Verdict};
+
 use super::format::{Unit, digits, list};
 use super::reach::Reach;
 use super::view;
-use crate::compare::result::{Case, Fit, Point, Results, Scenario};
-use crate::statistics::{Estimate, Verdict};
 
 /// The scenario that separates the models.
 pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
@@ -55,7 +56,7 @@ struct Kept {
 fn herd(results: &Results) -> Option<String> {
     let scenario = headline_scenario(results).filter(|one| one.metric.more_is_better())?;
     let axis = capitalised(&scenario.axis.name);
-    let all = view::charted(results).filter_map(|server| kept(scenario, &server.name));
+    let all = results.without_control().filter_map(|server| kept(scenario, &server.name));
     let (holding, mut fallen): (Vec<Kept>, Vec<Kept>) = all.partition(|kept| kept.held);
     fallen.sort_by(|a, b| a.share.total_cmp(&b.share));
     let falls: Vec<String> = fallen
@@ -118,8 +119,8 @@ fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
 
 /// The value of a case without doubts: a rate at which the generator was the limit hides a loss.
 fn positive_value(point: &Point, server: &str) -> Option<Estimate> {
-    let case = view::case(point, server).filter(|case| view::doubts(case).is_empty())?;
-    view::value(case).filter(|value| value.median > 0.0)
+    let case = point.case(server).filter(|case| case.doubts().is_empty())?;
+    case.finite_value().filter(|value| value.median > 0.0)
 }
 
 /// How the cost grows along the axis of the headline's scenario: "Server CPU per message grows in a
@@ -127,7 +128,7 @@ fn positive_value(point: &Point, server: &str) -> Option<Estimate> {
 /// 0.3 with select."
 pub(super) fn law(results: &Results) -> Option<Finding> {
     let scenario = headline_scenario(results)?;
-    let charted = |fit: &&Fit| view::charted(results).any(|server| server.name == fit.server);
+    let charted = |fit: &&Fit| results.without_control().any(|server| server.name == fit.server);
     let fits: Vec<&Fit> = scenario.fits.iter().filter(charted).collect();
     let first = fits.first()?;
     let alike = fits.iter().filter(|fit| fit.quantity == first.quantity && fit.unit == first.unit);
@@ -174,9 +175,9 @@ fn tally(results: &Results) -> String {
     let mut counts = [0usize; 3];
     for scenario in &results.scenarios {
         for point in &scenario.points {
-            for server in view::charted(results) {
-                let case = view::case(point, &server.name);
-                let found = case.and_then(|case| view::comparison(case, scenario.metric));
+            for server in results.without_control() {
+                let case = point.case(&server.name);
+                let found = case.and_then(|case| case.comparison(scenario.metric));
                 let Some(found) = found.filter(|found| found.unranked.is_none()) else { continue };
                 counts[verdict_index(found.verdict)] += 1;
             }
@@ -202,13 +203,13 @@ fn verdict_index(verdict: Verdict) -> usize {
 
 /// The verdicts of a scenario at its most telling point, in a sentence.
 pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<Finding> {
-    let compared = |case: &Case| view::comparison(case, scenario.metric).is_some();
-    let point = view::telling_point(scenario, compared)?;
+    let compared = |case: &Case| case.comparison(scenario.metric).is_some();
+    let point = scenario.telling_point(compared)?;
     let mut groups: [Vec<(f64, String)>; 3] = Default::default();
     let mut unranked = Vec::new();
-    for server in view::charted(results) {
-        let Some(case) = view::case(point, &server.name) else { continue };
-        let Some(found) = view::comparison(case, scenario.metric) else { continue };
+    for server in results.without_control() {
+        let Some(case) = point.case(&server.name) else { continue };
+        let Some(found) = case.comparison(scenario.metric) else { continue };
         let ratio = found.ratio.median;
         if found.unranked.is_some() {
             unranked.push(server.name.clone());

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
+use loadgen::report::group_digits;
+
 /// The text in place of a number that was not measured.
 pub(super) const UNAVAILABLE: &str = "unavailable";
 
@@ -105,15 +107,7 @@ fn grouped(value: f64) -> String {
     if value.fract() != 0.0 || value.abs() >= 1e15 {
         return digits(value);
     }
-    let plain = format!("{:.0}", value.abs());
-    let mut text = if value < 0.0 { "-".to_owned() } else { String::new() };
-    for (index, digit) in plain.chars().enumerate() {
-        if index > 0 && (plain.len() - index).is_multiple_of(3) {
-            text.push('\u{a0}');
-        }
-        text.push(digit);
-    }
-    text
+    group_digits(value, '\u{a0}')
 }
 
 /// Returns seconds as minutes and seconds: "3 min 20 s".

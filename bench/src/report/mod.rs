@@ -18,10 +18,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::compare::result::Results;
+use server_process::files::replace_all;
+
+use crate::results::Results;
+
 use figures::{Artist, Figure};
 use palette::Palette;
-use server_process::files::replace_all;
 
 mod costs;
 mod dot_plot;

@@ -2,6 +2,8 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::results::{Environment, Fit, Point, Reading, Results, Scenario};
+
 use super::figures::{Figure, farthest_control, noise_floor, slugged};
 use super::finding::{self, Finding};
 use super::format::{self, Unit, digits, list};
@@ -9,8 +11,6 @@ use super::palette::Palette;
 use super::reach::Reach;
 use super::svg::harmless_text;
 use super::{table, view};
-use crate::compare::result::{Environment, Fit, Point, Results, Scenario};
-use crate::cost::Reading;
 
 /// The page loads nothing and runs nothing. A script in a server's name cannot start.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
@@ -75,7 +75,7 @@ impl Page<'_> {
         let meta = format!(
             "{} · {} servers · {} scenarios · {} · {} processors, {}",
             format::utc(results.started_unix_s),
-            view::charted(results).count(),
+            results.without_control().count(),
             results.scenarios.len(),
             format::seconds(results.elapsed_s),
             results.environment.cpus,
@@ -107,7 +107,7 @@ impl Page<'_> {
 
     fn scenario(&self, scenario: &Scenario, figures: &[Figure]) -> Markup {
         let on_top = scenario.name == finding::HEADLINE_SCENARIO && self.headline.is_some();
-        let telling = view::telling_point(scenario, |case| view::value(case).is_some());
+        let telling = scenario.telling_point(|case| case.finite_value().is_some());
         html! {
             section id=(slugged(&scenario.name)) {
                 h2 { (scenario.name) }

@@ -6,19 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use super::svg::{Px, Svg};
-use crate::compare::result::{Origin, ServerInfo};
 use server_process::catalogue::{self, SERVERS};
 
-/// Hues of the packages of this workspace: `h0` … `h5`. A seventh package has the first hue again,
+use crate::results::{Origin, ServerInfo};
+
+use super::svg::{Px, Svg};
+
+/// Hues of the packages of this workspace: `h0` … `h6`. An eighth package has the first hue again,
 /// with a marker of its own.
-const MODEL_HUES: usize = 6;
+const MODEL_HUES: usize = 7;
 /// Markers of the packages of this workspace.
 const MODEL_MARKERS: usize = 8;
 /// Hue and marker of the yardsticks.
-const YARDSTICK: (usize, usize) = (6, 8);
+const YARDSTICK: (usize, usize) = (7, 8);
 /// Hue and marker of servers that a user added.
-const GIVEN: (usize, usize) = (7, 9);
+const GIVEN: (usize, usize) = (8, 9);
 /// Kinds of line: `d0` (solid) … `d6`.
 const LINES: usize = 7;
 /// The line of the A/A control, which has the hue and the marker of the reference.
@@ -27,7 +29,7 @@ const CONTROL_LINE: usize = 2;
 /// The look of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Style {
-    /// Index of a hue, `h0` … `h7` in the style sheet.
+    /// Index of a hue, `h0` … `h8` in the style sheet.
     pub hue: usize,
     /// Index of a marker.
     pub marker: usize,
@@ -98,9 +100,9 @@ const MARKERS: [(u32, f64, f64); 10] = [
     (3, 0.0, 1.0),   // triangle
     (4, 0.0, 1.0),   // diamond
     (3, 180.0, 1.0), // triangle on its tip
+    (3, 90.0, 1.0),  // triangle on its side
     (6, 30.0, 1.0),  // hexagon
     (4, 0.0, 0.4),   // star of four
-    (6, 0.0, 0.5),   // star of six
     (4, 45.0, 0.4),  // cross
     (5, 0.0, 0.45),  // star of five
 ];
@@ -196,7 +198,7 @@ mod tests {
     }
 
     fn hues() -> [Vec<Colour>; 2] {
-        let all: Vec<_> = (0..8).map(|hue| both(&format!(".h{hue}"), "color")).collect();
+        let all: Vec<_> = (0..=GIVEN.0).map(|hue| both(&format!(".h{hue}"), "color")).collect();
         [0, 1].map(|theme| all.iter().map(|pair| pair[theme]).collect())
     }
 

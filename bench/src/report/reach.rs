@@ -1,6 +1,6 @@
 //! The reach of a conclusion: where else it may be expected to hold.
 
-use crate::compare::result::Metric;
+use crate::results::Metric;
 
 /// The reach of a conclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

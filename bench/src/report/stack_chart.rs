@@ -3,11 +3,12 @@
 //! Every model makes the same two calls to move bytes. The models differ in the other calls, which
 //! find out *when* to move bytes. The colours show this difference.
 
+use crate::results::SyscallRate;
+
 use super::format::Unit;
 use super::palette::{Style, draw_marker};
 use super::picture::{LINE, MARGIN, Picture, TEXT, fit, text_width, wrap};
 use super::svg::{Attributes, Px};
-use crate::compare::result::SyscallRate;
 
 /// A bar for each server.
 pub(super) struct StackChart {

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
+use crate::results::{
+    Case, CaseCost, Comparison, Metric, Outcome, Point, Reading, Results, Scenario,
+};
+use crate::statistics::{Estimate, Verdict};
+
 use super::format::{Unit, list};
 use super::palette::{Palette, Style, draw_marker};
 use super::scale::Scale;
 use super::svg::{Attributes, Px, Svg};
 use super::view;
-use crate::compare::result::{
-    Case, CaseCost, Comparison, Metric, Outcome, Point, Results, Scenario,
-};
-use crate::cost::Reading;
-use crate::statistics::{Estimate, Verdict};
 
 /// Head of a column of verdicts.
 const VERDICT: &str = "verdict";
@@ -66,7 +66,7 @@ pub(super) fn of_point(
     point: &Point,
 ) -> Markup {
     let cases: Vec<&Case> =
-        results.servers.iter().filter_map(|server| view::case(point, &server.name)).collect();
+        results.servers.iter().filter_map(|server| point.case(&server.name)).collect();
     let mut columns = columns(scenario);
     columns.retain(|column| cases.iter().any(|case| !(column.cell)(case).is_empty()));
     let scale = ratio_scale(&cases, point);
@@ -119,7 +119,7 @@ impl Table<'_> {
     }
 
     fn row(&self, case: &Case, style: Style) -> Markup {
-        let remarks = list(&view::doubts(case));
+        let remarks = list(&case.doubts());
         let cells: Vec<Cell> = self.columns.iter().map(|column| (column.cell)(case)).collect();
         let nothing = cells.iter().all(Cell::is_empty);
         html! {
@@ -242,7 +242,7 @@ fn ratio_scale(cases: &[&Case], point: &Point) -> Option<Scale> {
 fn columns(scenario: &Scenario) -> Vec<Column> {
     let metric = scenario.metric;
     let (name, unit) = view::metric(metric);
-    let mut columns = vec![column(name, move |case| match view::value(case) {
+    let mut columns = vec![column(name, move |case| match case.finite_value() {
         Some(value) => figure(unit.format(value.median), view::interval(&value), unit),
         None => Cell::Empty,
     })];
@@ -292,14 +292,14 @@ fn figure(text: String, interval: Option<(f64, f64)>, unit: Unit) -> Cell {
 /// Two columns: a ratio, and the verdict on it.
 fn compared(what: &str, reference: &str, metric: Metric) -> [Column; 2] {
     let head = format!("{what} to {reference}");
-    let ratio = column(&head, move |case| match view::comparison(case, metric) {
+    let ratio = column(&head, move |case| match case.comparison(metric) {
         Some(comparison) => Cell::Ratio(comparison.ratio),
         None => Cell::Empty,
     });
     let reference = reference.to_owned();
-    let verdict = column(VERDICT, move |case| match view::comparison(case, metric) {
+    let verdict = column(VERDICT, move |case| match case.comparison(metric) {
         Some(comparison) => verdict(comparison),
-        None if case.server == reference && view::value(case).is_some() => Cell::Reference,
+        None if case.server == reference && case.finite_value().is_some() => Cell::Reference,
         None => Cell::Empty,
     });
     [ratio, verdict]
@@ -319,7 +319,7 @@ fn verdict(comparison: &Comparison) -> Cell {
 }
 
 fn percentile(case: &Case, quantile: f64) -> Cell {
-    let found = view::latency(case).and_then(|latency| {
+    let found = case.user_latency().and_then(|latency| {
         let mut all = latency.percentiles.iter();
         all.find(|percentile| (percentile.quantile - quantile).abs() < 1e-9)
     });

@@ -7,14 +7,14 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use terminal_size::{Width, terminal_size_of};
 
+use crate::results::{Case, CaseCost, Fit, Metric, Outcome, Point, Reading, Scenario};
+use crate::statistics::{Estimate, Verdict};
+
 use super::finding::{capitalised, slope_interval};
 use super::format::{Unit, digits, list};
 use super::svg::harmless_text;
 use super::text_table::{Cell, Columns};
 use super::view;
-use crate::compare::result::{Case, CaseCost, Fit, Metric, Outcome, Point, Scenario};
-use crate::cost::Reading;
-use crate::statistics::{Estimate, Verdict};
 
 /// Columns of a terminal that does not say how many it has.
 const WIDTH_UNKNOWN: usize = 80;
@@ -37,10 +37,10 @@ const COLUMNS: [Column; 15] = [
     column("server", 0, |case, _| Cell::new(&case.server)).left(),
     column("value", 1, |case, scenario| {
         let (_, unit) = view::metric(scenario.metric);
-        figure(view::value(case).map(|value| value.median), unit)
+        figure(case.finite_value().map(|value| value.median), unit)
     }),
     column("±", 5, |case, _| {
-        let spread = view::value(case).map(|value| value.half_width());
+        let spread = case.finite_value().map(|value| value.half_width());
         figure(spread.filter(|spread| spread.is_finite()), Unit::Share)
     }),
     column("ratio", 2, |case, scenario| {
@@ -57,7 +57,7 @@ const COLUMNS: [Column; 15] = [
         cost(case, Unit::Nanoseconds, |cost| cost.server_cpu_ns_per_message.clone())
     }),
     column(PER_CPU, 12, |case, _| {
-        let compared = view::comparison(case, Metric::MessagesPerCpuSecond);
+        let compared = case.comparison(Metric::MessagesPerCpuSecond);
         compared.map_or(Cell::default(), |compared| {
             let told_apart = compared.verdict != Verdict::NotDistinguishable;
             let star = if told_apart { "*" } else { " " };
@@ -261,8 +261,7 @@ fn growth(fit: &Fit) -> String {
 
 /// The cases that the filter did not leave out.
 fn asked_for(point: &Point) -> impl Iterator<Item = &Case> {
-    let left_out = Outcome::Skipped(crate::compare::NOT_ASKED_FOR.to_owned());
-    point.cases.iter().filter(move |case| case.outcome != left_out)
+    point.cases.iter().filter(|case| !case.outcome.is_left_out())
 }
 
 /// A row for each case that was tried, with a cell for each of [`COLUMNS`].
@@ -287,12 +286,12 @@ fn figure(value: Option<f64>, unit: Unit) -> Cell {
 }
 
 fn ratio(case: &Case, scenario: &Scenario, show: fn(&Estimate) -> String) -> Cell {
-    let compared = view::comparison(case, scenario.metric);
+    let compared = case.comparison(scenario.metric);
     compared.map_or(Cell::default(), |compared| Cell::new(&show(&compared.ratio)))
 }
 
 fn quantile(case: &Case, quantile: f64) -> Cell {
-    let ns = view::latency(case).and_then(|latency| latency.at(quantile));
+    let ns = case.user_latency().and_then(|latency| latency.at(quantile));
     figure(ns.map(|ns| ns as f64), Unit::Nanoseconds)
 }
 
@@ -305,7 +304,7 @@ fn cost(case: &Case, unit: Unit, get: fn(&CaseCost) -> Reading<f64>) -> Cell {
 /// The verdict on a case, or why it has none. Only the reference itself is called so, and only if it
 /// was measured.
 fn verdict(case: &Case, scenario: &Scenario) -> Cell {
-    let compared = view::comparison(case, scenario.metric);
+    let compared = case.comparison(scenario.metric);
     let (text, style) = match (&case.outcome, compared) {
         (Outcome::Skipped(_), _) => ("skipped", SOFT),
         (Outcome::Failed(_), _) => ("failed", BAD.bold()),

@@ -1,12 +1,9 @@
 //! Answers of the results that charts, tables and sentences share.
 
-use super::format::Unit;
-use crate::compare::result::{
-    Axis, Case, CaseCost, Comparison, Latency, LatencyKind, Metric, Origin, Outcome, Point,
-    Results, Scenario, ServerInfo,
-};
-use crate::cost::Reading;
+use crate::results::{Axis, CaseCost, Metric, Reading};
 use crate::statistics::{Estimate, Verdict};
+
+use super::format::Unit;
 
 /// Names of axes whose values are cases and not amounts. Nothing lies between two such values, so no
 /// line joins them.
@@ -63,41 +60,9 @@ pub(super) fn has_cases(axis: &Axis) -> bool {
     AXES_OF_CASES.contains(&axis.name.as_str())
 }
 
-/// Every server except the A/A control, which would cover the reference in a chart.
-pub(super) fn charted(results: &Results) -> impl Iterator<Item = &ServerInfo> {
-    results.servers.iter().filter(|server| server.origin != Origin::Control)
-}
-
-/// The case of `server` at `point`.
-pub(super) fn case<'a>(point: &'a Point, server: &str) -> Option<&'a Case> {
-    point.cases.iter().find(|case| case.server == server)
-}
-
-/// The value of the scenario's metric, if it is a number.
-pub(super) fn value(case: &Case) -> Option<Estimate> {
-    case.value.filter(|value| value.median.is_finite())
-}
-
 /// The interval of an estimate, if both ends are numbers.
 pub(super) fn interval(estimate: &Estimate) -> Option<(f64, f64)> {
     (estimate.low.is_finite() && estimate.high.is_finite()).then_some((estimate.low, estimate.high))
-}
-
-/// The comparison with the reference on `metric`, if its ratio is a number.
-pub(super) fn comparison(case: &Case, metric: Metric) -> Option<&Comparison> {
-    let mut all = case.comparisons.iter();
-    all.find(|comparison| comparison.metric == metric && comparison.ratio.median.is_finite())
-}
-
-/// The latency that a user sees: from the intended send where there was a schedule.
-pub(super) fn latency(case: &Case) -> Option<&Latency> {
-    let of_kind = |kind| {
-        let mut all = case.latency.iter();
-        all.find(|latency| latency.kind == kind && !latency.percentiles.is_empty())
-    };
-    [LatencyKind::Response, LatencyKind::Service, LatencyKind::Connect]
-        .into_iter()
-        .find_map(of_kind)
 }
 
 /// Context switches per message, voluntary and involuntary together. A server that spins has
@@ -105,28 +70,6 @@ pub(super) fn latency(case: &Case) -> Option<&Latency> {
 pub(super) fn switches(cost: &CaseCost) -> Reading<f64> {
     let involuntary = cost.involuntary_switches_per_message.clone();
     cost.voluntary_switches_per_message.clone().zip_with(involuntary, |one, other| one + other)
-}
-
-/// The point at which the most servers were measured and have what `wanted` asks for. Of equal points
-/// it is the last, where loads are highest and the models differ most. `None` if no server has it.
-pub(super) fn telling_point(scenario: &Scenario, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
-    let count = |point: &&Point| {
-        let measured = point.cases.iter().filter(|case| case.outcome == Outcome::Measured);
-        measured.filter(|case| wanted(case)).count()
-    };
-    scenario.points.iter().max_by_key(count).filter(|point| count(point) > 0)
-}
-
-/// The reasons why a case is missing or less trustworthy.
-pub(super) fn doubts(case: &Case) -> Vec<String> {
-    let outcome = match &case.outcome {
-        Outcome::Measured => None,
-        Outcome::Skipped(reason) => Some(format!("skipped: {reason}")),
-        Outcome::Failed(reason) => Some(format!("failed: {reason}")),
-        Outcome::Invalid(reason) => Some(format!("invalid: {reason}")),
-        Outcome::Saturated => Some("saturated".to_owned()),
-    };
-    outcome.into_iter().chain(case.flags.iter().cloned()).collect()
 }
 
 /// How far a control is from 1: "1.7 %", or from a factor of 2 upwards "a factor of 2.3".

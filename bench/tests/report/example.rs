@@ -1,7 +1,6 @@
 //! Results that are made up for the tests by simple laws. Nothing here was measured.
 
-use bench::compare::result::*;
-use bench::cost::Reading;
+use bench::results::*;
 use bench::statistics::{Estimate, Verdict};
 use server_process::catalogue::{Concurrency, SERVERS};
 

@@ -12,9 +12,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bench::compare::result::{Interleaving, Outcome, Results, Scenario};
-use bench::cost::Reading;
 use bench::report;
+use bench::results::{Interleaving, Outcome, Reading, Results, Scenario};
 use bench::statistics::Estimate;
 
 /// A new empty directory. It stays after the test, so that a person can look at the report.

@@ -1,9 +1,8 @@
 //! The tables in the terminal.
 
 use anstream::adapter::strip_str;
-use bench::compare::result::{CaseCost, Outcome, Results, Scenario};
-use bench::cost::Reading;
 use bench::report::terminal;
+use bench::results::{CaseCost, Outcome, Reading, Results, Scenario};
 use unicode_width::UnicodeWidthStr;
 
 use crate::example;

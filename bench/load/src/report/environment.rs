@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use server_process::proc;
 
 use crate::limits::{self, Limits};
 
@@ -35,15 +36,14 @@ impl Environment {
     /// This machine, now.
     pub fn here() -> Environment {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let load = fs::read_to_string("/proc/loadavg").ok();
         Environment {
             version: env!("CARGO_PKG_VERSION"),
             unix_seconds: now.ok().map(|now| now.as_secs()),
             kernel: kernel(),
             machine: std::env::consts::ARCH,
             cpus: thread::available_parallelism().ok().map(Into::into),
-            cpu_model: cpu_model(),
-            load_average: load.and_then(|load| load.split_whitespace().next()?.parse().ok()),
+            cpu_model: proc::cpu_model().ok(),
+            load_average: proc::word("/proc/loadavg").ok(),
             limits: limits::current(),
         }
     }
@@ -52,10 +52,4 @@ impl Environment {
 fn kernel() -> Option<String> {
     let read = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
     Some(format!("{} {}", read("ostype")?.trim(), read("osrelease")?.trim()))
-}
-
-fn cpu_model() -> Option<String> {
-    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    line.split_once(':').map(|(_, model)| model.trim().to_owned())
 }

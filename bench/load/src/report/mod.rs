@@ -4,7 +4,6 @@
 mod environment;
 mod files;
 mod text;
-
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
@@ -15,7 +14,7 @@ use crate::{Fault, Faults, Latency, Plan, RATE_TOLERANCE, Rate, Sample, Slice};
 
 pub use environment::Environment;
 pub use files::{csv, hgrm, log, read_log};
-pub use text::duration;
+pub use text::{duration, group_digits};
 
 /// Name and version of the JSON form. Fields may be added under the same version; one that changes
 /// its meaning or goes makes it the next.
