@@ -70,9 +70,7 @@ fn run(args: &Args) -> bench::Result<End> {
     let dir = args.output.clone().unwrap_or_else(default_output);
     check_directory(&dir)?;
     let results = compare::run(args)?;
-    for scenario in &results.scenarios {
-        say(terminal::scenario(scenario));
-    }
+    results.scenarios.iter().for_each(terminal::print);
     if let Some(kept) = keep_earlier(&dir)? {
         say(format_args!("\nthe earlier report is now in {}", kept.display()));
     }
