@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ fn start(options: &[&str]) -> Process {
     Process::start(command.args(["--addr", "127.0.0.1:0"]).args(options)).unwrap()
 }
 
-fn connect(addr: SocketAddr) -> TcpStream {
-    let client = TcpStream::connect(addr).unwrap();
+fn connect(server: &Process) -> TcpStream {
+    let client = TcpStream::connect(server.addr()).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
     client
 }
@@ -36,7 +36,7 @@ fn a_drain_ends_in_time_though_many_tasks_compute() {
     for form in FORMS {
         // A turn of all clients takes 4 seconds of CPU time, and each client has many reads ahead.
         let process = start(&[form, &["--work", "100ms", "--drain", "200ms"]].concat());
-        let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(process.addr())).collect();
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(&process)).collect();
         thread::sleep(Duration::from_millis(200)); // All are accepted, and all tasks wait.
         for client in &mut clients {
             client.set_nonblocking(true).unwrap();
@@ -58,7 +58,7 @@ fn a_silent_client_costs_little_memory_without_a_buffer_of_its_own() {
     const CLIENTS: u64 = 800;
     let process = start(&["--buffer", "shared"]);
     let served = |_| {
-        let mut client = connect(process.addr());
+        let mut client = connect(&process);
         client.write_all(b"hello").unwrap();
         client.read_exact(&mut [0; 5]).unwrap();
         client
