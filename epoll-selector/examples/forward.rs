@@ -5,16 +5,16 @@
 //! listening on 127.0.0.1:7001
 //! ```
 //!
-//! Two [`Half`]s know each other. What one receives goes into the outbox of the other. While that outbox is
-//! full, the first half does not read ([`Pause::Partner`]): so back-pressure reaches from one end to the
-//! other. The end of a stream is passed on as the end of the other stream, in each direction on its own. A
-//! half that fails closes its partner.
+//! Two [`Half`]s share two [`Line`]s, one for each direction. What one half receives goes into the line to
+//! the other, which the other half sends. While that line is full, the first half does not read
+//! ([`Pause::Partner`]): so back-pressure reaches from one end to the other. The end of a stream is passed on
+//! as the end of the other stream, in each direction on its own. A reset is passed on as a reset.
 //!
 //! With `--delay`, `--rate` and `--cut` the forwarder stands in for a bad network.
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::process::ExitCode;
@@ -25,12 +25,15 @@ use clap::Parser;
 use common::Serving;
 use echo::Address;
 use epoll_selector::{
-    Acceptor, Context, Conversation, End, Pause, Peer, Protocol, Talk, connect,
+    Acceptor, Context, Conversation, End, Pause, Protocol, Talk, Token, connect,
 };
 use socket2::{SockAddr, Socket};
 
-/// Bytes that one read may deliver when a rate or a delay holds them back: they wait in our memory.
-const HELD_MAX: usize = 1024 * 1024;
+/// Bytes that may wait in one direction of one connection. From here on the sender is not read.
+const LINE_MAX: usize = 1024 * 1024;
+
+/// Bytes that may wait for the socket; the others wait in the line.
+const OUTBOX_MAX: usize = 256 * 1024;
 
 /// Forwards each connection to another server
 #[derive(Parser)]
@@ -92,113 +95,132 @@ fn serve(args: &Args) -> echo::Result<()> {
     };
     let (mut reactor, listener) = args.serving.start(shared)?;
     reactor.add(Acceptor::new(listener, |stream, context: &mut Context<'_, Shared>| {
-        Some(Conversation::new(stream, Half::new(context.shared.weather)))
+        Some(Conversation::new(stream, Half::client(context.shared.weather)))
     }));
     reactor.run()?;
     Ok(())
 }
 
-/// One of the two connections: what it receives goes to the other.
+/// One of the two connections.
 struct Half {
     /// The other half. The client's half has none until it has begun to connect.
-    other: Option<Peer>,
+    other: Option<Token>,
     is_client: bool,
-    /// One half has failed, so the other must fail too: a reset is passed on as a reset.
-    failed: Rc<RefCell<bool>>,
-    weather: Weather,
-    held: Held,
-    received: u64,
+    /// What the other half has received, for us to send.
+    from_other: Rc<RefCell<Line>>,
+    /// What we have received.
+    to_other: Rc<RefCell<Line>>,
+    /// One half has failed, so the other must fail too.
+    failed: Rc<Cell<bool>>,
 }
 
 impl Half {
     /// The half of a client that has just been accepted.
-    fn new(weather: Weather) -> Half {
-        let failed = Rc::default();
-        Half { other: None, is_client: true, failed, weather, held: Held::default(), received: 0 }
+    fn client(weather: Weather) -> Half {
+        let line = || Rc::new(RefCell::new(Line::new(weather)));
+        let (from_other, to_other) = (line(), line());
+        Half { other: None, is_client: true, from_other, to_other, failed: Rc::default() }
     }
 
-    /// Passes on what is due. While the other half is full, nothing more is read.
-    fn pass_on(&mut self, talk: &mut Talk<'_, Shared>) {
-        let Some(other) = &self.other else { return };
-        while !other.is_full()
-            && let Some(bytes) = self.held.take_due()
+    /// The half that connects for `self`.
+    fn upstream(&self, client: Token) -> Half {
+        Half {
+            other: Some(client),
+            is_client: false,
+            from_other: Rc::clone(&self.to_other),
+            to_other: Rc::clone(&self.from_other),
+            failed: Rc::clone(&self.failed),
+        }
+    }
+
+    /// Sends what is due, and lets the other half read again when the line has room.
+    fn send(&mut self, talk: &mut Talk<'_, Shared>) {
+        let mut line = self.from_other.borrow_mut();
+        while talk.pending() < OUTBOX_MAX
+            && let Some(bytes) = line.take_due()
         {
-            let _ = other.push(bytes, &mut talk.context); // It is not full.
+            talk.push(bytes);
         }
-        match other.is_full() {
-            true => talk.pause(Pause::Partner), // It wakes us when it has drained.
-            false => talk.resume(Pause::Partner),
+        if line.is_over() {
+            talk.finish();
         }
-        match self.held.bytes >= HELD_MAX {
-            true => talk.pause(Pause::Rate),
-            false => talk.resume(Pause::Rate),
+        // With a full outbox, `drained` comes before any time does.
+        let next = if talk.pending() < OUTBOX_MAX { line.next_due() } else { None };
+        talk.context.timer(next);
+        if line.sender_waits && line.bytes < LINE_MAX / 2 {
+            line.sender_waits = false;
+            self.wake_other(talk);
         }
-        if self.held.is_over() {
-            other.finish(&mut talk.context);
+    }
+
+    fn wake_other(&self, talk: &mut Talk<'_, Shared>) {
+        if let Some(other) = self.other {
+            talk.context.wake(other);
         }
-        // While the other half is full, its wake comes before any time does.
-        talk.context.timer(if other.is_full() { None } else { self.held.next_due() });
+    }
+
+    fn check(&self, talk: &Talk<'_, Shared>) -> io::Result<()> {
+        if self.failed.get() {
+            reset_when_closed(talk.stream());
+            return Err(io::Error::other("the other half has failed"));
+        }
+        Ok(())
     }
 }
 
 impl Protocol<Shared> for Half {
     fn opened(&mut self, talk: &mut Talk<'_, Shared>) -> io::Result<()> {
-        if *self.failed.borrow() {
-            return Err(io::Error::other("the client has gone"));
-        }
+        self.check(talk)?; // The client may have failed while its upstream was connecting.
         if self.is_client {
-            let other = Some(talk.peer());
-            let (failed, weather) = (Rc::clone(&self.failed), self.weather);
-            let held = Held::default();
-            let upstream = Half { other, is_client: false, failed, weather, held, received: 0 };
+            let upstream = self.upstream(talk.context.token());
             let (to, limit) = (&talk.context.shared.to, talk.context.shared.connect_timeout);
             let upstream = Conversation::connecting(connect(to)?, upstream, limit);
-            // Bytes for it wait in its outbox until it is connected.
-            self.other = Some(upstream.add_to(&mut talk.context));
+            self.other = Some(upstream.add_to(&mut talk.context).token());
         }
+        self.send(talk);
         Ok(())
     }
 
     fn message(&mut self, bytes: &[u8], talk: &mut Talk<'_, Shared>) -> io::Result<()> {
-        self.received += bytes.len() as u64;
-        if self.weather.cut.is_some_and(|cut| self.received > cut) {
+        let mut line = self.to_other.borrow_mut();
+        if let Err(error) = line.push(bytes) {
             reset_when_closed(talk.stream());
-            return Err(io::Error::other(format!("cut after {} bytes", self.received)));
+            return Err(error);
         }
-        self.held.push(bytes, self.weather);
-        self.pass_on(talk);
+        if line.bytes >= LINE_MAX {
+            line.sender_waits = true;
+            talk.pause(Pause::Partner);
+        }
+        self.wake_other(talk);
         Ok(())
     }
 
     fn end_of_input(&mut self, _: &[u8], talk: &mut Talk<'_, Shared>) -> io::Result<()> {
-        self.held.ended = true;
-        self.pass_on(talk);
-        Ok(())
-    }
-
-    fn timeout(&mut self, talk: &mut Talk<'_, Shared>) -> io::Result<()> {
-        self.pass_on(talk);
-        Ok(())
-    }
-
-    /// Our outbox is down to its low mark: the other half may read again.
-    fn drained(&mut self, talk: &mut Talk<'_, Shared>) -> io::Result<()> {
-        if let Some(other) = &self.other {
-            talk.context.wake(other.token());
-        }
+        self.to_other.borrow_mut().ended = true;
+        self.wake_other(talk);
         Ok(())
     }
 
     fn woken(&mut self, talk: &mut Talk<'_, Shared>) -> io::Result<()> {
-        if *self.failed.borrow() {
-            reset_when_closed(talk.stream());
-            return Err(io::Error::other("the other half has failed"));
+        self.check(talk)?;
+        if !self.to_other.borrow().sender_waits {
+            talk.resume(Pause::Partner);
         }
-        self.pass_on(talk);
+        self.send(talk);
         Ok(())
     }
 
-    /// What the client has sent is still answered, so only its input ends.
+    fn timeout(&mut self, talk: &mut Talk<'_, Shared>) -> io::Result<()> {
+        self.send(talk);
+        Ok(())
+    }
+
+    fn drained(&mut self, talk: &mut Talk<'_, Shared>) -> io::Result<()> {
+        self.send(talk);
+        Ok(())
+    }
+
+    /// What the client has sent is still answered, so only the client's input ends.
     fn stop(&mut self, talk: &mut Talk<'_, Shared>) -> io::Result<()> {
         if self.is_client {
             talk.end_input();
@@ -212,44 +234,61 @@ impl Protocol<Shared> for Half {
             if first && context.shared.verbose {
                 echo::report(error);
             }
-        }
-        if let Some(other) = &self.other {
-            context.wake(other.token());
+            if let Some(other) = self.other {
+                context.wake(other);
+            }
         }
     }
 }
 
-/// What was received and not passed on, and when each piece is due.
-#[derive(Default)]
-struct Held {
+/// One direction of a connection: what was received and not sent, and when each piece is due.
+struct Line {
+    weather: Weather,
     pieces: VecDeque<(Instant, Vec<u8>)>,
+    /// Bytes in `pieces`.
     bytes: usize,
+    /// Bytes that have come in all.
+    total: u64,
     /// With a rate: when the next byte may leave.
     free_at: Option<Instant>,
+    /// The line was full, and the half that fills it does not read.
+    sender_waits: bool,
     /// The end of the stream follows the last piece.
     ended: bool,
 }
 
-impl Held {
-    fn push(&mut self, bytes: &[u8], weather: Weather) {
-        let now = Instant::now();
+impl Line {
+    fn new(weather: Weather) -> Line {
+        let pieces = VecDeque::new();
+        let (bytes, total, free_at) = (0, 0, None);
+        Line { weather, pieces, bytes, total, free_at, sender_waits: false, ended: false }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Weather { delay, rate, cut } = self.weather;
+        self.total += bytes.len() as u64;
+        if cut.is_some_and(|cut| self.total > cut) {
+            return Err(io::Error::other(format!("cut after {} bytes", self.total)));
+        }
+        let earliest = Instant::now() + delay.unwrap_or_default();
         self.bytes += bytes.len();
-        let earliest = now + weather.delay.unwrap_or_default();
-        let Some(rate) = weather.rate else {
-            return self.pieces.push_back((earliest, bytes.to_vec()));
+        let Some(rate) = rate else {
+            self.pieces.push_back((earliest, bytes.to_vec()));
+            return Ok(());
         };
-        // Pieces of 10 ms: a larger one would leave in a burst.
+        // Pieces of 10 ms: a larger piece would leave in a burst.
         let piece = usize::try_from(rate / 100).unwrap_or(usize::MAX).max(1);
         for bytes in bytes.chunks(piece) {
             let due = self.free_at.map_or(earliest, |free| free.max(earliest));
             self.free_at = Some(due + Duration::from_secs_f64(bytes.len() as f64 / rate as f64));
             self.pieces.push_back((due, bytes.to_vec()));
         }
+        Ok(())
     }
 
     fn take_due(&mut self) -> Option<Vec<u8>> {
-        let due = self.next_due().is_some_and(|due| due <= Instant::now());
-        let (_, bytes) = if due { self.pieces.pop_front()? } else { return None };
+        self.next_due().filter(|due| *due <= Instant::now())?;
+        let (_, bytes) = self.pieces.pop_front()?;
         self.bytes -= bytes.len();
         Some(bytes)
     }
