@@ -32,7 +32,8 @@ const NAME_MAX: usize = 32;
 /// The room in which every member begins.
 const FIRST_ROOM: &str = "hall";
 
-const HELP: &str = "* /name NAME, /join ROOM, /who, /kick NAME, /quit; anything else goes to the room\n";
+const HELP: &str =
+    "* /name NAME, /join ROOM, /who, /kick NAME, /quit; anything else goes to the room\n";
 
 /// A chat with rooms
 #[derive(Parser)]

@@ -55,7 +55,11 @@ fn serve(args: &Args) -> echo::Result<()> {
     let (longest, most, framed) = (args.longest, args.most, !args.naive);
     reactor.add(Acceptor::new(listener, move |stream, _: &mut Context<'_, ()>| {
         let until = if framed { Until::Prefixed } else { Until::Any };
-        Some(Conversation::new(stream, Commands { framed, left: most }).until(until).longest(longest))
+        Some(
+            Conversation::new(stream, Commands { framed, left: most })
+                .until(until)
+                .longest(longest),
+        )
     }));
     Ok(reactor.run()?)
 }

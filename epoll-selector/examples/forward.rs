@@ -24,9 +24,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use common::Serving;
 use echo::Address;
-use epoll_selector::{
-    Acceptor, Context, Conversation, End, Pause, Protocol, Talk, Token, connect,
-};
+use epoll_selector::{Acceptor, Context, Conversation, End, Pause, Protocol, Talk, Token, connect};
 use socket2::{SockAddr, Socket};
 
 /// Bytes that may wait in one direction of one connection. From here on the sender is not read.

@@ -30,9 +30,9 @@ use epoll_selector::{
     Acceptor, Context, Conversation, Event, Handler, Interest, Next, Protocol, Remote, Talk,
     mailbox,
 };
-use socket2::{SockRef, Socket, Type};
 use signal_hook::consts::SIGUSR1;
 use signal_hook::low_level::pipe;
+use socket2::{SockRef, Socket, Type};
 
 /// Datagrams echoed before the others get their turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -178,9 +178,7 @@ fn read_commands(remote: &Remote<Statistics>) {
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         let done = match line.trim() {
-            "stats" => {
-                remote.call(|context| echo::report(format_args!("{:?}", context.shared)))
-            }
+            "stats" => remote.call(|context| echo::report(format_args!("{:?}", context.shared))),
             "quit" => remote.call(|context| context.stop(Duration::from_secs(1))),
             _ => {
                 echo::report("use stats or quit");
