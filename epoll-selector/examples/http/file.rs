@@ -36,7 +36,7 @@ impl Root {
                 .filter(|(_, info)| info.is_file())
                 .map(|(file, info)| (file, info.len())));
         }
-        Ok(info.is_file().then(|| (file, info.len())))
+        Ok(info.is_file().then_some((file, info.len())))
     }
 
     fn open_beneath(&self, path: &str) -> io::Result<Option<(File, std::fs::Metadata)>> {

@@ -2,8 +2,10 @@
 
 use super::*;
 
-/// Each server with its options, what a good client sends, and what comes back first.
-const SERVERS: &[(&str, &[&str], &[u8], &[u8])] = &[
+/// A server with its options, what a good client sends, and what comes back first.
+type Server = (&'static str, &'static [&'static str], &'static [u8], &'static [u8]);
+
+const SERVERS: &[Server] = &[
     ("upper", &[], b"good\n", b"GOOD\n"),
     ("command", &[], b"\0\0\0\x09ECHO good", b"\0\0\0\x0acommands/1\0\0\0\x07OK good"),
     ("command", &["--naive"], b"ECHO good", b"commands/1OK good"),
