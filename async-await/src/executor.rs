@@ -86,15 +86,16 @@ impl Executor {
         F: Future<Output: Send> + Send + 'static,
     {
         let mut main = self.spawn(future);
-        let waker = Waker::from(Arc::new(Finish(Arc::clone(self))));
+        let waker = Waker::from(Arc::clone(self));
         let output = loop {
             self.lock().over = false;
             match Pin::new(&mut main).poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(output) => break Ok(output),
-                Poll::Pending => match self.run(threads) {
-                    Ok(()) => {} // The waker was called, so the next poll is due.
-                    Err(error) => break Err(error),
-                },
+                Poll::Pending => {
+                    if let Err(error) = self.run(threads) {
+                        break Err(error);
+                    }
+                }
             }
         };
         let tasks = mem::take(&mut self.lock().tasks);
@@ -204,12 +205,10 @@ impl Executor {
     }
 }
 
-/// The waker of [`Executor::block_on`].
-struct Finish(Arc<Executor>);
-
-impl Wake for Finish {
+/// The waker of [`Executor::block_on`]: the threads leave, and the main future is polled again.
+impl Wake for Executor {
     fn wake(self: Arc<Self>) {
-        self.0.finish();
+        self.finish();
     }
 }
 

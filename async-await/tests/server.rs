@@ -24,8 +24,8 @@ fn start(options: &[&str]) -> Process {
     Process::start(command.args(["--addr", "127.0.0.1:0"]).args(options)).unwrap()
 }
 
-fn connect(server: &Process) -> TcpStream {
-    let client = TcpStream::connect(server.addr()).unwrap();
+fn connect(process: &Process) -> TcpStream {
+    let client = TcpStream::connect(process.addr()).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
     client
 }

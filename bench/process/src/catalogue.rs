@@ -179,6 +179,11 @@ pub const SERVERS: &[Server] = &[
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
     model("signal-driven", "signal-driven", &[], READINESS),
     variant("signal-driven-signalfd", "signal-driven", &["--take", "signalfd"], READINESS),
+    model("async-await", "async-await", &[], READINESS),
+    variant("async-await-shared", "async-await", &["--buffer", "shared"], READINESS),
+    variant("async-await-threads", "async-await", &["--threads", "4"], READINESS),
+    variant("async-await-shared-threads", "async-await",
+        &["--buffer", "shared", "--threads", "4"], READINESS),
     Server {
         optional: true, // io_uring.
         ..model("uring-completion", "uring-completion", &[], READINESS)
