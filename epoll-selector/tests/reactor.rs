@@ -1,7 +1,7 @@
 //! The reactor's own promises, on a selector that reports what the test tells it to.
 #![allow(clippy::unwrap_used, clippy::panic)] // In a test a failed unwrap is the report.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -244,31 +244,40 @@ fn who_goes_on_is_called_after_the_others_and_once_a_turn() {
 #[test]
 fn an_event_or_a_wake_for_a_handler_that_has_gone_reaches_nobody() {
     let (mut reactor, log) = Fake::reactor(Trigger::Edge, 0);
-    let second = Rc::new(RefCell::new(None));
-    let to_close = Rc::clone(&second);
-    let successor_log = Rc::clone(&log);
-    // Closes the second in the middle of a batch with an event for it, and puts another in its place.
-    let replace = act(move |context| {
-        let old: Token = to_close.borrow().unwrap();
-        context.close(old);
+    let last = Rc::new(Cell::new(None));
+    let (to_close, to_wake) = (Rc::clone(&last), Rc::clone(&last));
+    let new_log = Rc::clone(&log);
+    // One batch has events for all three. The first closes the last, which is woken too; the second puts
+    // another in its place; then the last one's event and wake find that other.
+    let closes = act(move |context| {
+        context.wake(to_close.get().unwrap());
+        context.close(to_close.get().unwrap());
+        Ok(NOTHING)
+    });
+    let replaces = act(move |context| {
+        let old = to_wake.get().unwrap();
+        let new = context.add(Script::timer("new", &new_log, vec![want(NOTHING)]));
+        assert!(!context.lives(old) && context.lives(new));
         context.wake(old);
-        let new = context.add(Script::timer("new", &successor_log, vec![want(NOTHING)]));
-        assert!(context.lives(old) && context.lives(new));
+        context.close(old);
         Ok(NOTHING)
     });
-    let asks = act(|context| {
-        context.stop(Duration::ZERO);
-        Ok(NOTHING)
-    });
-    reactor.add(Script::new("first", &log, vec![want(READ), replace, asks]));
-    let token = reactor.add(Script::new("second", &log, vec![want(READ)]));
-    *second.borrow_mut() = Some(token);
+    reactor.add(Script::new("first", &log, vec![want(READ), closes]));
+    reactor.add(Script::new("second", &log, vec![want(READ), replaces]));
+    last.set(Some(reactor.add(Script::new("last", &log, vec![want(READ)]))));
     for _ in 0..3 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
     let calls: Vec<_> = log.take().into_iter().filter(|call| call.contains(' ')).collect();
-    let expected =
-        ["first added", "second added", "first ready", "second closed: done", "new added"];
+    let expected = [
+        "first added",
+        "second added",
+        "last added",
+        "first ready",
+        "last closed: done",
+        "second ready",
+        "new added",
+    ];
     assert_eq!(calls, expected);
 }
 
