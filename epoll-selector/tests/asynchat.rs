@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{LONG, a_while, pair, reactor, reset, until};
+use common::{LONG, a_while, pair, reactor, reset, run, until};
 use epoll_selector::{
     Context, Conversation, End, Producer, Protocol, Reactor, Selector, Talk, Trigger, Until,
 };
@@ -72,7 +72,7 @@ fn collect<S: Selector>(
         reactor.turn(Some(LONG)).unwrap();
     }
     client.shutdown(Shutdown::Write).unwrap();
-    reactor.run().unwrap()
+    run(reactor)
 }
 
 const LINES: [&[u8]; 3] = [b"hello world", b"I'm not dead yet!", b"q qq x"];
@@ -289,7 +289,7 @@ fn close_sends_all_300_000_bytes_first_though_the_peer_has_sent_too<S: Selector>
     });
     let mut reactor = reactor::<S, _>(trigger, None);
     reactor.add(Conversation::new(server, Large(pattern(300_000))));
-    let end = reactor.run().unwrap();
+    let end = run(reactor);
     assert!(matches!(end, Some(End::Done)), "{end:?}");
     assert!(reading.join().unwrap().unwrap() == pattern(300_000));
 }
@@ -299,7 +299,7 @@ fn a_peer_that_leaves_early_ends_its_conversation<S: Selector>(trigger: Trigger)
     let mut reactor = reactor::<S, _>(trigger, None);
     reactor.add(Conversation::new(server, Large(pattern(10_000_000))));
     reset(client);
-    let end = reactor.run().unwrap();
+    let end = run(reactor);
     assert!(matches!(end, Some(End::Failed(_))), "{end:?}");
 }
 
@@ -323,7 +323,7 @@ fn a_half_close_loses_no_queued_output<S: Selector>(trigger: Trigger) {
     });
     let mut reactor = reactor::<S, _>(trigger, ());
     reactor.add(Conversation::new(server, Repeat).until(Until::Bytes(b"\n")));
-    reactor.run().unwrap();
+    run(reactor);
     assert!(reading.join().unwrap().unwrap() == [pattern(2_000_000), pattern(3)].concat());
 }
 
@@ -348,7 +348,7 @@ fn requests_in_one_read_with_large_answers_are_all_answered<S: Selector>(trigger
     let mut reactor = reactor::<S, _>(trigger, 0);
     reactor.add(Conversation::new(server, Large).until(Until::Bytes(b"\n")).marks(0, 300_000));
     until(&mut reactor, |answered| *answered == 4);
-    reactor.run().unwrap();
+    run(reactor);
     assert!(reading.join().unwrap() == pattern(300_000).repeat(4));
 }
 
@@ -405,7 +405,7 @@ fn both_kinds_of_producer_between_pushed_bytes<S: Selector>(trigger: Trigger) {
     });
     let mut reactor = reactor::<S, _>(trigger, ());
     reactor.add(Conversation::new(server, Mixed));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = [b"<", &pattern(700_000)[..], b"|all at once>"].concat();
     assert!(reading.join().unwrap().unwrap() == expected);
 }

@@ -1,6 +1,8 @@
 //! The reactor's own promises, on a selector that reports what the test tells it to.
 #![allow(clippy::unwrap_used, clippy::panic)] // In a test a failed unwrap is the report.
 
+mod common;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::run;
 use echo::Stop;
 use epoll_selector::{
     Context, End, Event, Handler, Interest, Mio, Next, Reactor, Selector, Token, Trigger,
@@ -164,7 +167,7 @@ fn act(act: impl FnMut(&mut Context<'_, ()>) -> io::Result<Next> + 'static) -> A
 fn played(trigger: Trigger, wants: &[Next]) -> Vec<String> {
     let (mut reactor, log) = Fake::reactor(trigger, 0);
     reactor.add(Script::new("a", &log, wants.iter().copied().map(want).collect()));
-    reactor.run().unwrap();
+    run(reactor);
     log.take()
 }
 
@@ -209,7 +212,7 @@ fn oneshot_is_renewed_after_every_event_and_only_then() {
         Ok(READ)
     });
     reactor.add(Script::new("a", &log, vec![wake, want(NOTHING), want(READ)]));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = [
         "a added",
         "add",
@@ -287,7 +290,7 @@ fn an_error_closes_one_handler_and_tells_it_why() {
     let fails = act(|_| Err(ErrorKind::ConnectionReset.into()));
     reactor.add(Script::new("a", &log, vec![want(READ), fails]));
     reactor.add(Script::new("b", &log, vec![want(READ), want(READ)]));
-    reactor.run().unwrap();
+    run(reactor);
     let calls = log.take();
     assert!(calls.contains(&"a closed: failed: connection reset".to_owned()), "{calls:?}");
     assert!(calls.ends_with(&["b closed: done".to_owned()]), "{calls:?}");
@@ -355,7 +358,7 @@ fn a_panic_in_the_last_call_harms_nobody() {
             Ok(NOTHING)
         })],
     ));
-    reactor.run().unwrap();
+    run(reactor);
     assert_eq!(log.take(), ["a added", "bomb closed", "a woken", "a closed: done"]);
 }
 
@@ -372,7 +375,7 @@ fn a_handler_without_ready_fails_instead_of_spinning() {
     }
     let (mut reactor, log) = Fake::reactor(Trigger::Level, 0);
     reactor.add(Forgetful(file(), Rc::clone(&log)));
-    reactor.run().unwrap();
+    run(reactor);
     assert_eq!(log.take()[2], "failed: the handler has no method `ready`");
 }
 
@@ -418,7 +421,7 @@ fn a_handler_that_the_selector_refuses_is_told_so_and_may_try_again() {
     ] {
         let (mut reactor, log) = Fake::reactor(Trigger::Level, 2);
         reactor.add(Refused { retries, log: Rc::clone(&log), fd: file() });
-        reactor.run().unwrap();
+        run(reactor);
         assert_eq!(log.take(), expected);
     }
 }
@@ -435,7 +438,7 @@ fn added_handlers_start_in_order_and_do_not_miss_a_stop_in_progress() {
         Ok(Next::Close)
     });
     reactor.add(Script::timer("parent", &log, vec![parent]));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = [
         "parent added",
         "parent closed: done",
@@ -504,7 +507,7 @@ fn a_handler_that_wakes_itself_for_ever_starves_nobody() {
     let (mut reactor, _) = Fake::reactor::<u32>(Trigger::Level, 0);
     reactor.add(Restless);
     reactor.add(Counts);
-    assert_eq!(reactor.run().unwrap(), 5);
+    assert_eq!(run(reactor), 5);
 }
 
 #[test]
@@ -531,7 +534,7 @@ fn a_timer_is_set_moved_and_taken_back() {
         let then = Duration::from_millis(then);
         let moves = vec![first, Some(then)];
         reactor.add(Timed { moves, started: Instant::now() });
-        let fired = reactor.run().unwrap();
+        let fired = run(reactor);
         assert_eq!(fired.len(), 1);
         assert!(fired[0] >= then, "{fired:?}: too early");
     }
@@ -563,7 +566,7 @@ fn timers_fire_in_order_and_never_early() {
     for delay in [30, 10, 20, 10, 0] {
         reactor.add(Due(Duration::from_millis(delay), now));
     }
-    let fired: Vec<_> = reactor.run().unwrap().iter().map(Duration::as_millis).collect();
+    let fired: Vec<_> = run(reactor).iter().map(Duration::as_millis).collect();
     assert_eq!(fired, [0, 10, 10, 20, 30]);
 }
 
@@ -617,7 +620,7 @@ fn a_stop_tells_every_handler_and_cuts_off_those_that_stay() {
     reactor.add(Script::timer("stays", &log, vec![want(NOTHING), want(NOTHING)]));
     reactor.add(Script::timer("leaves", &log, vec![stops, told]));
     let start = Instant::now();
-    reactor.run().unwrap();
+    run(reactor);
     assert!(start.elapsed() >= Duration::from_millis(20), "the limit was not waited for");
     let expected = [
         "stays added",
@@ -645,7 +648,7 @@ fn a_second_stop_shortens_the_first_and_tells_nobody_again() {
         &log,
         vec![stop_in(3600), want(NOTHING), stop_in(0), want(NOTHING)],
     ));
-    reactor.run().unwrap();
+    run(reactor);
     assert_eq!(log.take(), ["a added", "a stop", "a woken", "a closed: cut off"]);
 }
 
@@ -659,7 +662,7 @@ fn twenty_immediate_stops_end_twenty_loops() {
             Ok(NOTHING)
         });
         reactor.add(Script::timer("a", &log, vec![stops]));
-        reactor.run().unwrap();
+        run(reactor);
         assert_eq!(log.take(), ["a added", "a stop", "a closed: done"]);
     }
 }
@@ -674,7 +677,7 @@ fn the_loop_does_not_wait_for_handlers_in_the_background() {
     });
     reactor.add(Script::timer("behind", &log, vec![background]));
     reactor.add(Script::timer("front", &log, vec![]));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = ["behind added", "front added", "front closed: done", "behind closed: done"];
     assert_eq!(log.take(), expected);
 }
@@ -751,6 +754,6 @@ fn a_request_wakes_a_loop_that_sleeps() {
         thread::sleep(Duration::from_millis(20));
         stop.request();
     });
-    reactor.run().unwrap();
+    run(reactor);
     requests.join().unwrap();
 }
