@@ -320,8 +320,8 @@ impl<P> Conversation<P> {
         self.advance(None, context)
     }
 
-    /// Sends, delivers what was held back, reads if `event` or an earlier one says so, sends again, and
-    /// returns what to wait for.
+    /// Sends, delivers what was held back, reads if `event` says so, sends again, and returns what to wait
+    /// for.
     fn advance<T>(&mut self, event: Option<Event>, context: &mut Context<'_, T>) -> io::Result<Next>
     where
         P: Protocol<T>,
@@ -332,7 +332,7 @@ impl<P> Conversation<P> {
             self.deliver_held(context)?;
         }
         if let Some(event) = event
-            && (event.readable || self.wire.unread)
+            && event.readable
         {
             self.read(event, context)?;
         }

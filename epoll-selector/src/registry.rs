@@ -168,3 +168,28 @@ impl<T> Registry<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+    impl Handler<()> for Nothing {}
+
+    #[test]
+    fn the_timers_never_outnumber_the_handlers() {
+        let mut registry = Registry::<()>::new();
+        let now = Instant::now();
+        let kept = registry.insert(Box::new(Nothing));
+        for moves in 0..100 {
+            registry.set_timer(kept, Some(now + Duration::from_secs(moves)));
+            let gone = registry.insert(Box::new(Nothing));
+            registry.set_timer(gone, Some(now));
+            registry.remove(gone);
+            registry.set_timer(gone, Some(now)); // Whose place is free, or another's.
+            assert_eq!(registry.timers.len(), 1);
+        }
+        registry.set_timer(kept, None);
+        assert!(registry.timers.is_empty());
+    }
+}

@@ -7,8 +7,9 @@ mod common;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use common::{LONG, a_while, pair, reactor, reset, until};
+use common::{LONG, a_while, pair, reactor, reset, run, until};
 use epoll_selector::{
     Context, Conversation, End, Producer, Protocol, Reactor, Selector, Talk, Trigger, Until,
 };
@@ -71,7 +72,7 @@ fn collect<S: Selector>(
         reactor.turn(Some(LONG)).unwrap();
     }
     client.shutdown(Shutdown::Write).unwrap();
-    reactor.run().unwrap()
+    run(reactor)
 }
 
 const LINES: [&[u8]; 3] = [b"hello world", b"I'm not dead yet!", b"q qq x"];
@@ -145,6 +146,29 @@ fn the_terminator_changes_inside_the_callback<S: Selector>(trigger: Trigger) {
     assert_eq!(seen.messages, [&b"a"[..], b"b\nc", b"d", b"end"]);
 }
 
+fn a_terminator_that_is_set_later_is_found_in_what_has_arrived<S: Selector>(trigger: Trigger) {
+    struct Changes;
+    impl Protocol<Vec<Vec<u8>>> for Changes {
+        fn opened(&mut self, talk: &mut Talk<'_, Vec<Vec<u8>>>) -> io::Result<()> {
+            talk.context.timer(Some(Instant::now() + Duration::from_millis(30)));
+            Ok(())
+        }
+        fn message(&mut self, message: &[u8], talk: &mut Talk<'_, Vec<Vec<u8>>>) -> io::Result<()> {
+            talk.context.shared.push(message.to_vec());
+            Ok(())
+        }
+        fn timeout(&mut self, talk: &mut Talk<'_, Vec<Vec<u8>>>) -> io::Result<()> {
+            talk.until(Until::Bytes(b"|"));
+            Ok(())
+        }
+    }
+    let (mut client, server) = pair();
+    client.write_all(b"one|two|three").unwrap();
+    let mut reactor = reactor::<S, _>(trigger, Vec::new());
+    reactor.add(Conversation::new(server, Changes).until(Until::Bytes(b"\r\n")));
+    until(&mut reactor, |messages| *messages == [b"one", b"two"]);
+}
+
 fn a_terminator_that_begins_and_breaks_off_is_part_of_the_message<S: Selector>(trigger: Trigger) {
     for chunk in 1..=5 {
         let input = b"a\r\n\rb\r\r\n\r\nc\r\n\r\n";
@@ -156,6 +180,17 @@ fn a_terminator_that_begins_and_breaks_off_is_part_of_the_message<S: Selector>(t
 fn what_is_unterminated_at_the_end_is_not_lost<S: Selector>(trigger: Trigger) {
     let seen = collect::<S>(trigger, b"one\ntwo", 2, Until::Bytes(b"\n"), &[]);
     assert_eq!((seen.messages, seen.rest), (vec![b"one".to_vec()], Some(b"two".to_vec())));
+}
+
+/// Under edge triggering there is one event for both: a short read alone is not the end of it.
+fn bytes_and_the_end_of_stream_in_one_event_are_both_found<S: Selector>(trigger: Trigger) {
+    let (mut client, server) = pair();
+    client.write_all(b"one\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut reactor = reactor::<S, _>(trigger, Seen::default());
+    reactor.add(Conversation::new(server, Collector::default()).until(Until::Bytes(b"\n")));
+    until_end(&mut reactor);
+    assert_eq!(reactor.shared().messages, [b"one"]);
 }
 
 fn length_prefixed_messages_in_every_chunk_size<S: Selector>(trigger: Trigger) {
@@ -254,7 +289,7 @@ fn close_sends_all_300_000_bytes_first_though_the_peer_has_sent_too<S: Selector>
     });
     let mut reactor = reactor::<S, _>(trigger, None);
     reactor.add(Conversation::new(server, Large(pattern(300_000))));
-    let end = reactor.run().unwrap();
+    let end = run(reactor);
     assert!(matches!(end, Some(End::Done)), "{end:?}");
     assert!(reading.join().unwrap().unwrap() == pattern(300_000));
 }
@@ -264,7 +299,7 @@ fn a_peer_that_leaves_early_ends_its_conversation<S: Selector>(trigger: Trigger)
     let mut reactor = reactor::<S, _>(trigger, None);
     reactor.add(Conversation::new(server, Large(pattern(10_000_000))));
     reset(client);
-    let end = reactor.run().unwrap();
+    let end = run(reactor);
     assert!(matches!(end, Some(End::Failed(_))), "{end:?}");
 }
 
@@ -282,14 +317,39 @@ fn a_half_close_loses_no_queued_output<S: Selector>(trigger: Trigger) {
     client.write_all(b"2000000\n3\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let reading = thread::spawn(move || {
-        thread::sleep(std::time::Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).map(|_| answer)
     });
     let mut reactor = reactor::<S, _>(trigger, ());
     reactor.add(Conversation::new(server, Repeat).until(Until::Bytes(b"\n")));
-    reactor.run().unwrap();
+    run(reactor);
     assert!(reading.join().unwrap().unwrap() == [pattern(2_000_000), pattern(3)].concat());
+}
+
+/// Each answer fills the outbox: the next request is held back until it is sent, and is not forgotten.
+fn requests_in_one_read_with_large_answers_are_all_answered<S: Selector>(trigger: Trigger) {
+    struct Large;
+    impl Protocol<usize> for Large {
+        fn message(&mut self, _: &[u8], talk: &mut Talk<'_, usize>) -> io::Result<()> {
+            assert_eq!(talk.pending(), 0, "a request was delivered behind a full outbox");
+            *talk.context.shared += 1;
+            talk.push(pattern(300_000));
+            Ok(())
+        }
+    }
+    let (mut client, server) = pair();
+    client.write_all(b"1\n2\n3\n4\n").unwrap();
+    let reading = thread::spawn(move || {
+        let mut answers = vec![0; 4 * 300_000];
+        client.read_exact(&mut answers).unwrap();
+        answers
+    });
+    let mut reactor = reactor::<S, _>(trigger, 0);
+    reactor.add(Conversation::new(server, Large).until(Until::Bytes(b"\n")).marks(0, 300_000));
+    until(&mut reactor, |answered| *answered == 4);
+    run(reactor);
+    assert!(reading.join().unwrap() == pattern(300_000).repeat(4));
 }
 
 /// CPython's `simple_producer`: cuts what it has into pieces.
@@ -345,7 +405,7 @@ fn both_kinds_of_producer_between_pushed_bytes<S: Selector>(trigger: Trigger) {
     });
     let mut reactor = reactor::<S, _>(trigger, ());
     reactor.add(Conversation::new(server, Mixed));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = [b"<", &pattern(700_000)[..], b"|all at once>"].concat();
     assert!(reading.join().unwrap().unwrap() == expected);
 }
@@ -359,13 +419,16 @@ on_every_selector!(
     without_a_terminator_every_chunk_is_a_message_and_none_is_empty,
     empty_lines_are_messages,
     the_terminator_changes_inside_the_callback,
+    a_terminator_that_is_set_later_is_found_in_what_has_arrived,
     a_terminator_that_begins_and_breaks_off_is_part_of_the_message,
     what_is_unterminated_at_the_end_is_not_lost,
+    bytes_and_the_end_of_stream_in_one_event_are_both_found,
     length_prefixed_messages_in_every_chunk_size,
     a_message_of_the_longest_length_is_delivered_and_a_longer_one_is_an_error,
     after_close_no_further_message_is_delivered,
     close_sends_all_300_000_bytes_first_though_the_peer_has_sent_too,
     a_peer_that_leaves_early_ends_its_conversation,
     a_half_close_loses_no_queued_output,
+    requests_in_one_read_with_large_answers_are_all_answered,
     both_kinds_of_producer_between_pushed_bytes,
 );

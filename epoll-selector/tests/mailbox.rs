@@ -9,7 +9,7 @@ use std::sync::mpsc::TrySendError;
 use std::thread;
 use std::time::Duration;
 
-use common::{LONG, a_while, reactor};
+use common::{LONG, a_while, reactor, run};
 use epoll_selector::{Context, Handler, Next, Selector, Trigger, mailbox};
 
 fn jobs_of_many_threads_run_once_each_and_in_the_order_of_each_thread<S: Selector>(
@@ -35,7 +35,7 @@ fn jobs_of_many_threads_run_once_each_and_in_the_order_of_each_thread<S: Selecto
     drop(remote);
     let mut reactor = reactor::<S, _>(trigger, vec![0; THREADS]);
     reactor.add(mailbox);
-    assert_eq!(reactor.run().unwrap(), [JOBS; THREADS]);
+    assert_eq!(run(reactor), [JOBS; THREADS]);
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
@@ -62,7 +62,7 @@ fn a_job_that_panics_ends_itself_and_nothing_else<S: Selector>(trigger: Trigger)
     drop(remote);
     let mut reactor = reactor::<S, _>(trigger, 0);
     reactor.add(mailbox);
-    assert_eq!(reactor.run().unwrap(), 1);
+    assert_eq!(run(reactor), 1);
 }
 
 fn a_full_mailbox_and_one_that_has_gone_give_the_job_back<S: Selector>(trigger: Trigger) {
@@ -113,7 +113,7 @@ fn during_a_stop_answers_arrive_and_the_mailbox_does_not_delay_the_end<S: Select
         thread::sleep(Duration::from_millis(20));
         remote.call(move |context| context.wake(waits)).unwrap();
     });
-    assert_eq!(reactor.run().unwrap(), 1);
+    assert_eq!(run(reactor), 1);
     answers.join().unwrap();
     drop(kept);
 }

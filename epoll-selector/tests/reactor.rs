@@ -1,7 +1,9 @@
 //! The reactor's own promises, on a selector that reports what the test tells it to.
 #![allow(clippy::unwrap_used, clippy::panic)] // In a test a failed unwrap is the report.
 
-use std::cell::RefCell;
+mod common;
+
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::run;
 use echo::Stop;
 use epoll_selector::{
     Context, End, Event, Handler, Interest, Mio, Next, Reactor, Selector, Token, Trigger,
@@ -164,7 +167,7 @@ fn act(act: impl FnMut(&mut Context<'_, ()>) -> io::Result<Next> + 'static) -> A
 fn played(trigger: Trigger, wants: &[Next]) -> Vec<String> {
     let (mut reactor, log) = Fake::reactor(trigger, 0);
     reactor.add(Script::new("a", &log, wants.iter().copied().map(want).collect()));
-    reactor.run().unwrap();
+    run(reactor);
     log.take()
 }
 
@@ -209,7 +212,7 @@ fn oneshot_is_renewed_after_every_event_and_only_then() {
         Ok(READ)
     });
     reactor.add(Script::new("a", &log, vec![wake, want(NOTHING), want(READ)]));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = [
         "a added",
         "add",
@@ -244,31 +247,40 @@ fn who_goes_on_is_called_after_the_others_and_once_a_turn() {
 #[test]
 fn an_event_or_a_wake_for_a_handler_that_has_gone_reaches_nobody() {
     let (mut reactor, log) = Fake::reactor(Trigger::Edge, 0);
-    let second = Rc::new(RefCell::new(None));
-    let to_close = Rc::clone(&second);
-    let successor_log = Rc::clone(&log);
-    // Closes the second in the middle of a batch with an event for it, and puts another in its place.
-    let replace = act(move |context| {
-        let old: Token = to_close.borrow().unwrap();
-        context.close(old);
+    let last = Rc::new(Cell::new(None));
+    let (to_close, to_wake) = (Rc::clone(&last), Rc::clone(&last));
+    let new_log = Rc::clone(&log);
+    // One batch has events for all three. The first closes the last, which is woken too; the second puts
+    // another in its place; then the last one's event and wake find that other.
+    let closes = act(move |context| {
+        context.wake(to_close.get().unwrap());
+        context.close(to_close.get().unwrap());
+        Ok(NOTHING)
+    });
+    let replaces = act(move |context| {
+        let old = to_wake.get().unwrap();
+        let new = context.add(Script::timer("new", &new_log, vec![want(NOTHING)]));
+        assert!(!context.lives(old) && context.lives(new));
         context.wake(old);
-        let new = context.add(Script::timer("new", &successor_log, vec![want(NOTHING)]));
-        assert!(context.lives(old) && context.lives(new));
+        context.close(old);
         Ok(NOTHING)
     });
-    let asks = act(|context| {
-        context.stop(Duration::ZERO);
-        Ok(NOTHING)
-    });
-    reactor.add(Script::new("first", &log, vec![want(READ), replace, asks]));
-    let token = reactor.add(Script::new("second", &log, vec![want(READ)]));
-    *second.borrow_mut() = Some(token);
+    reactor.add(Script::new("first", &log, vec![want(READ), closes]));
+    reactor.add(Script::new("second", &log, vec![want(READ), replaces]));
+    last.set(Some(reactor.add(Script::new("last", &log, vec![want(READ)]))));
     for _ in 0..3 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
     let calls: Vec<_> = log.take().into_iter().filter(|call| call.contains(' ')).collect();
-    let expected =
-        ["first added", "second added", "first ready", "second closed: done", "new added"];
+    let expected = [
+        "first added",
+        "second added",
+        "last added",
+        "first ready",
+        "last closed: done",
+        "second ready",
+        "new added",
+    ];
     assert_eq!(calls, expected);
 }
 
@@ -278,7 +290,7 @@ fn an_error_closes_one_handler_and_tells_it_why() {
     let fails = act(|_| Err(ErrorKind::ConnectionReset.into()));
     reactor.add(Script::new("a", &log, vec![want(READ), fails]));
     reactor.add(Script::new("b", &log, vec![want(READ), want(READ)]));
-    reactor.run().unwrap();
+    run(reactor);
     let calls = log.take();
     assert!(calls.contains(&"a closed: failed: connection reset".to_owned()), "{calls:?}");
     assert!(calls.ends_with(&["b closed: done".to_owned()]), "{calls:?}");
@@ -346,7 +358,7 @@ fn a_panic_in_the_last_call_harms_nobody() {
             Ok(NOTHING)
         })],
     ));
-    reactor.run().unwrap();
+    run(reactor);
     assert_eq!(log.take(), ["a added", "bomb closed", "a woken", "a closed: done"]);
 }
 
@@ -363,7 +375,7 @@ fn a_handler_without_ready_fails_instead_of_spinning() {
     }
     let (mut reactor, log) = Fake::reactor(Trigger::Level, 0);
     reactor.add(Forgetful(file(), Rc::clone(&log)));
-    reactor.run().unwrap();
+    run(reactor);
     assert_eq!(log.take()[2], "failed: the handler has no method `ready`");
 }
 
@@ -409,7 +421,7 @@ fn a_handler_that_the_selector_refuses_is_told_so_and_may_try_again() {
     ] {
         let (mut reactor, log) = Fake::reactor(Trigger::Level, 2);
         reactor.add(Refused { retries, log: Rc::clone(&log), fd: file() });
-        reactor.run().unwrap();
+        run(reactor);
         assert_eq!(log.take(), expected);
     }
 }
@@ -426,7 +438,7 @@ fn added_handlers_start_in_order_and_do_not_miss_a_stop_in_progress() {
         Ok(Next::Close)
     });
     reactor.add(Script::timer("parent", &log, vec![parent]));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = [
         "parent added",
         "parent closed: done",
@@ -495,7 +507,7 @@ fn a_handler_that_wakes_itself_for_ever_starves_nobody() {
     let (mut reactor, _) = Fake::reactor::<u32>(Trigger::Level, 0);
     reactor.add(Restless);
     reactor.add(Counts);
-    assert_eq!(reactor.run().unwrap(), 5);
+    assert_eq!(run(reactor), 5);
 }
 
 #[test]
@@ -522,7 +534,7 @@ fn a_timer_is_set_moved_and_taken_back() {
         let then = Duration::from_millis(then);
         let moves = vec![first, Some(then)];
         reactor.add(Timed { moves, started: Instant::now() });
-        let fired = reactor.run().unwrap();
+        let fired = run(reactor);
         assert_eq!(fired.len(), 1);
         assert!(fired[0] >= then, "{fired:?}: too early");
     }
@@ -554,7 +566,7 @@ fn timers_fire_in_order_and_never_early() {
     for delay in [30, 10, 20, 10, 0] {
         reactor.add(Due(Duration::from_millis(delay), now));
     }
-    let fired: Vec<_> = reactor.run().unwrap().iter().map(Duration::as_millis).collect();
+    let fired: Vec<_> = run(reactor).iter().map(Duration::as_millis).collect();
     assert_eq!(fired, [0, 10, 10, 20, 30]);
 }
 
@@ -608,7 +620,7 @@ fn a_stop_tells_every_handler_and_cuts_off_those_that_stay() {
     reactor.add(Script::timer("stays", &log, vec![want(NOTHING), want(NOTHING)]));
     reactor.add(Script::timer("leaves", &log, vec![stops, told]));
     let start = Instant::now();
-    reactor.run().unwrap();
+    run(reactor);
     assert!(start.elapsed() >= Duration::from_millis(20), "the limit was not waited for");
     let expected = [
         "stays added",
@@ -636,7 +648,7 @@ fn a_second_stop_shortens_the_first_and_tells_nobody_again() {
         &log,
         vec![stop_in(3600), want(NOTHING), stop_in(0), want(NOTHING)],
     ));
-    reactor.run().unwrap();
+    run(reactor);
     assert_eq!(log.take(), ["a added", "a stop", "a woken", "a closed: cut off"]);
 }
 
@@ -650,7 +662,7 @@ fn twenty_immediate_stops_end_twenty_loops() {
             Ok(NOTHING)
         });
         reactor.add(Script::timer("a", &log, vec![stops]));
-        reactor.run().unwrap();
+        run(reactor);
         assert_eq!(log.take(), ["a added", "a stop", "a closed: done"]);
     }
 }
@@ -665,7 +677,7 @@ fn the_loop_does_not_wait_for_handlers_in_the_background() {
     });
     reactor.add(Script::timer("behind", &log, vec![background]));
     reactor.add(Script::timer("front", &log, vec![]));
-    reactor.run().unwrap();
+    run(reactor);
     let expected = ["behind added", "front added", "front closed: done", "behind closed: done"];
     assert_eq!(log.take(), expected);
 }
@@ -742,6 +754,6 @@ fn a_request_wakes_a_loop_that_sleeps() {
         thread::sleep(Duration::from_millis(20));
         stop.request();
     });
-    reactor.run().unwrap();
+    run(reactor);
     requests.join().unwrap();
 }

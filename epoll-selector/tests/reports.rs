@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{LONG, a_while, pair, reactor, until};
+use common::{LONG, a_while, pair, reactor, run, until};
 use epoll_selector::{
     Context, Conversation, End, Event, Handler, Interest, Next, Pause, Peer, Protocol, Remote,
     Selector, Talk, Token, Trigger, Until, connect, mailbox,
@@ -262,7 +262,7 @@ fn a_forwarder_passes_on_every_byte_and_both_ends_of_stream<S: Selector>(trigger
     });
     let mut reactor = reactor::<S, _>(trigger, Ends::new());
     reactor.add(Conversation::new(server, Half { to, other: None }));
-    assert_eq!(reactor.run().unwrap(), [Ok(()), Ok(())]);
+    assert_eq!(run(reactor), [Ok(()), Ok(())]);
     assert!(reader.join().unwrap() == expected);
     writer.join().unwrap();
     behind.join().unwrap();

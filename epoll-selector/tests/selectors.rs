@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{LONG, pair, reactor};
+use common::{LONG, pair, reactor, run};
 use epoll_selector::{
     Context, Event, Handler, Interest, Mio, Next, Poll, Selector, Token, Trigger,
 };
@@ -226,7 +226,7 @@ fn a_signal_neither_loses_an_event_nor_shortens_a_wait<S: Selector>(trigger: Tri
     let mut reactor = reactor::<S, _>(trigger, (0, false));
     reactor.add(Counts { stream, due: Instant::now() + Duration::from_millis(200) });
     let start = Instant::now();
-    let (bytes, fired) = reactor.run().unwrap();
+    let (bytes, fired) = run(reactor);
     assert!(start.elapsed() >= Duration::from_millis(200) && fired);
     done.store(true, Ordering::Relaxed);
     let (sent, _theirs) = signals.join().unwrap();

@@ -40,6 +40,15 @@ pub(crate) fn reactor<S: Selector, T>(
     Reactor::new(S::new(trigger).unwrap(), shared)
 }
 
+/// Runs a reactor to its end, as [`Reactor::run`] does. Fails after [`LONG`].
+pub(crate) fn run<S: Selector, T>(mut reactor: Reactor<S, T>) -> T {
+    let start = Instant::now();
+    while reactor.turn(Some(LONG)).unwrap() {
+        assert!(start.elapsed() < LONG, "it did not end within {LONG:?}");
+    }
+    reactor.run().unwrap() // Which has nothing left to do.
+}
+
 /// Runs turns until the shared state is as expected. Fails after [`LONG`].
 pub(crate) fn until<S: Selector, T>(
     reactor: &mut Reactor<S, T>,
