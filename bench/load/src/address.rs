@@ -77,12 +77,11 @@ impl Address {
     /// # Errors
     ///
     /// A path has none here.
-    pub fn over_udp(self) -> io::Result<Address> {
+    pub fn over_udp(self) -> crate::Result<Address> {
         match self {
             Address::Tcp(address) | Address::Udp(address) => Ok(Address::Udp(address)),
-            Address::Unix(_) => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "UDP has no paths: give HOST:PORT or [IPV6]:PORT",
+            Address::Unix(_) => Err(crate::Error::BadPlan(
+                "UDP has no paths: give HOST:PORT or [IPV6]:PORT".to_owned(),
             )),
         }
     }

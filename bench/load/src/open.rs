@@ -1,13 +1,13 @@
-//! The open loop: messages are due by the clock, whatever the server does.
+//! The open loop: the clock decides when a message is due, whatever the server does.
 //!
-//! The schedule is absolute. A server that stalls does not put it off: what was due meanwhile is
-//! sent late, as soon as its connection is free, and its response time counts from when it was due.
-//! That is what users would have waited, and what a closed loop leaves out ("coordinated omission",
-//! G. Tene).
+//! The schedule is absolute, and a stall of the server does not delay it. A message that is due
+//! during the stall is sent late, when its connection has room. Its response time counts from the
+//! time at which it was due: that is the time that a user would have waited. A closed loop leaves
+//! this time out ("coordinated omission", G. Tene).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
+use std::time::Duration;
 
 use nix::sys::epoll::EpollTimeout;
 use nix::sys::time::TimeSpec;
@@ -19,9 +19,10 @@ use serde::Serialize;
 use crate::engine::Engine;
 use crate::plan::WAIT_MAX;
 use crate::recorder::Stamp;
-use crate::{Plan, Slice, Until};
+use crate::{Error, Plan, Result, Slice, Until};
 
-/// Waits shorter than this, in nanoseconds, are spent asking epoll: setting a timer takes as long.
+/// For a wait shorter than this, in nanoseconds, the loop polls epoll. Setting a timer would take as
+/// long.
 const TOO_SHORT: u64 = 3_000;
 
 /// When the messages of an open loop are due.
@@ -29,42 +30,43 @@ const TOO_SHORT: u64 = 3_000;
 pub struct Rate {
     /// Messages per second, all connections together.
     pub per_second: f64,
-    /// How they are spread.
+    /// The distribution of the times between two messages.
     pub arrivals: Arrivals,
-    /// Ask epoll all the time instead of sleeping until the next message is due: a core for
-    /// punctuality.
+    /// Poll epoll instead of sleeping until the next message is due. Messages leave more punctually,
+    /// and each thread uses a whole core.
     pub spin: bool,
 }
 
-/// How the messages of an open loop are spread over time. Connections take turns or are
-/// independent; each has a schedule of its own.
+/// The distribution of the times between two messages of an open loop. Each connection has its own
+/// schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
-    /// At equal distances.
+    /// Equal times. The connections take turns.
     Uniform,
-    /// At random: every moment is as likely as any other, as with many independent users.
+    /// Random times, with an exponential distribution: the arrivals of many independent users. The
+    /// connections are independent of each other.
     Poisson,
 }
 
 impl Rate {
-    /// So many messages per second, at equal distances, without spinning.
+    /// `per_second` messages per second at equal times, without spinning.
     pub fn uniform(per_second: f64) -> Rate {
         Rate { per_second, arrivals: Arrivals::Uniform, spin: false }
     }
 
-    /// Checks that the rate can be kept at all.
+    /// Checks that the rate sends at least one message in a year.
     ///
     /// # Errors
     ///
-    /// A rate that is not above 0 or not finite, or so low that nothing is ever sent.
-    pub fn check(&self) -> io::Result<()> {
+    /// [`Error::BadPlan`] for any other rate.
+    pub(crate) fn check(&self) -> Result<()> {
         if self.per_second.is_finite() && self.per_second * WAIT_MAX.as_secs_f64() >= 1.0 {
             return Ok(());
         }
-        let text = "a rate of 0 never sends: give messages per second above 0, or no rate at all \
-                    for a closed loop";
-        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        let text = "a rate of 0 never sends: give messages per second above 0, or no rate for a \
+                    closed loop";
+        Err(Error::BadPlan(text.to_owned()))
     }
 }
 
@@ -75,27 +77,27 @@ pub(crate) fn run(
     slice: &Slice,
     rate: &Rate,
     thread: usize,
-) -> io::Result<()> {
+) -> Result<()> {
     let mut schedule = Schedule::new(engine, plan, rate, thread);
     if let Until::Messages(count) = slice.until {
         schedule.budget = count;
     }
     let mut timer = Timer::new(engine)?;
-    engine.look_around()?;
+    engine.check_silence()?;
     let mut now = engine.tick();
     while !engine.recorder.is_over(now) && !engine.is_dead() && schedule.budget > 0 {
         schedule.send_due(engine);
-        let patience = match schedule.next_due() {
+        let timeout = match schedule.next_due() {
             Some(due) if rate.spin || due < engine.now() + TOO_SHORT => EpollTimeout::ZERO,
             Some(due) => {
-                timer.arm(due, engine.look())?;
-                engine.patience(engine.recorder.window_end())
+                timer.arm(due, engine.read_clock())?;
+                engine.timeout_until(engine.recorder.window_end())
             }
             None if rate.spin => EpollTimeout::ZERO,
-            None => engine.patience(engine.recorder.window_end()),
+            None => engine.timeout_until(engine.recorder.window_end()),
         };
-        for event in 0..engine.wait(patience)? {
-            if let Some((index, answered)) = engine.take_in(event) {
+        for event in 0..engine.wait(timeout)? {
+            if let Some((index, answered)) = engine.handle(event) {
                 schedule.freed(engine, index, answered);
                 schedule.send_due(engine);
             }
@@ -106,13 +108,13 @@ pub(crate) fn run(
     engine.drain()
 }
 
-/// What is due when, on each connection. Times are nanoseconds of the recorder's clock.
+/// The due times of all connections, in nanoseconds of the recorder's clock.
 struct Schedule {
-    /// The next message of every connection that has room for it; the earliest first.
+    /// The due time of the next message of each connection that has room; the earliest first.
     due: BinaryHeap<Reverse<(u64, usize)>>,
-    /// When the next message of each connection is due; exact over any time a run takes.
+    /// The due time of the next message of each connection.
     next: Vec<f64>,
-    /// Mean time between two messages of one connection.
+    /// The mean time between two messages of one connection.
     period: f64,
     arrivals: Arrivals,
     random: SmallRng,
@@ -132,7 +134,7 @@ impl Schedule {
         };
         for index in 0..engine.count() {
             match rate.arrivals {
-                // The connections take turns, across threads too.
+                // The connections of all threads take turns.
                 Arrivals::Uniform => {
                     schedule.next[index] += gap * (index * plan.threads + thread) as f64;
                 }
@@ -145,16 +147,16 @@ impl Schedule {
         schedule
     }
 
-    /// Sends what is due on connections that have room.
+    /// Sends the due messages of the connections that have room.
     fn send_due(&mut self, engine: &mut Engine) {
-        let now = engine.look();
+        let now = engine.read_clock();
         while self.budget > 0
             && let Some(&Reverse((due, index))) = self.due.peek()
             && due <= now
         {
             self.due.pop();
             self.budget -= 1;
-            let stamp = Stamp { intended: due, sent: engine.look() };
+            let stamp = Stamp { intended: due, sent: engine.read_clock() };
             engine.send(index, stamp, 1);
             self.advance(index);
             if engine.room(index) > 0 {
@@ -163,7 +165,7 @@ impl Schedule {
         }
     }
 
-    /// Some messages of a connection are back: if it had no room it has now.
+    /// Enters a connection whose answers have just made room.
     fn freed(&mut self, engine: &Engine, index: usize, answered: usize) {
         if answered > 0 && engine.room(index) == answered {
             self.enter(index);
@@ -177,7 +179,7 @@ impl Schedule {
     fn advance(&mut self, index: usize) {
         self.next[index] += match self.arrivals {
             Arrivals::Uniform => self.period,
-            // The time between two events of a Poisson process is exponentially distributed.
+            // The times between events of a Poisson process have an exponential distribution.
             Arrivals::Poisson => -self.period * (1.0 - self.random.random::<f64>()).ln(),
         };
     }
@@ -186,8 +188,8 @@ impl Schedule {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Messages that were due in the window by `now` and not sent; for random arrivals the number
-    /// to be expected.
+    /// The number of messages that were due in the measured time by `now` and not sent. For random
+    /// arrivals it is the expected number.
     fn unsent(&self, (from, to): (u64, u64), now: u64) -> u64 {
         if self.budget == 0 {
             return 0;
@@ -198,28 +200,30 @@ impl Schedule {
     }
 }
 
-/// Wakes an engine at a time that epoll_wait(2), with its milliseconds, cannot express.
+/// Wakes an engine more exactly than the milliseconds of epoll_wait(2).
 struct Timer {
     timer: TimerFd,
     armed: u64,
 }
 
 impl Timer {
-    fn new(engine: &Engine) -> io::Result<Timer> {
+    fn new(engine: &Engine) -> Result<Timer> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)
+            .map_err(Error::generator("timerfd_create(2)"))?;
         engine.watch(&timer)?;
         Ok(Timer { timer, armed: 0 })
     }
 
-    /// Sets the timer to `due`. It need not be read after it has gone off: setting it again clears
-    /// it, and the registration is edge-triggered.
-    fn arm(&mut self, due: u64, now: u64) -> io::Result<()> {
+    /// Sets the timer to `due`. Nobody reads an expired timer: setting the timer clears it, and its
+    /// registration is edge-triggered.
+    fn arm(&mut self, due: u64, now: u64) -> Result<()> {
         if self.armed != due {
             self.armed = due;
-            let left = std::time::Duration::from_nanos(due.saturating_sub(now).max(1));
+            let left = Duration::from_nanos(due.saturating_sub(now).max(1));
             let once = Expiration::OneShot(TimeSpec::from_duration(left));
-            self.timer.set(once, TimerSetTimeFlags::empty())?;
+            let set = self.timer.set(once, TimerSetTimeFlags::empty());
+            set.map_err(Error::generator("timerfd_settime(2)"))?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What one generator thread has measured.
+//! The clock, the counters and the histograms of one generator thread.
 
 use std::io;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use hdrhistogram::{CreationError, Histogram};
 
 use crate::series::Series;
 use crate::usage::Meter;
-use crate::{Control, Fault, Faults, Plan, Sample, Slice, Until};
+use crate::{Control, Error, Fault, Faults, Plan, Result, Sample, Slice, Until};
 
-/// Longest time that a histogram can hold; anything longer counts as this.
+/// Longest time that a histogram holds. A longer time counts as this one.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Significant decimal digits of a recorded time: an error of at most 0.1 %.
+/// Significant decimal digits of a recorded time. The error is at most 0.1 %.
 const DIGITS: u8 = 3;
 
 /// The three distributions of a run, in nanoseconds.
@@ -31,7 +31,7 @@ pub struct Latency {
 impl Latency {
     /// Three empty histograms of fixed size: recording never allocates.
     pub fn new() -> io::Result<Latency> {
-        let empty = || -> Result<Histogram<u64>, CreationError> {
+        let empty = || -> std::result::Result<Histogram<u64>, CreationError> {
             Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, DIGITS)
         };
         let latency = || Ok(Latency { response: empty()?, service: empty()?, lateness: empty()? });
@@ -67,7 +67,7 @@ impl Latency {
     }
 }
 
-/// When a message was to be sent, and when it was, in nanoseconds of a [`Recorder`]'s clock.
+/// The intended and the actual send time of a message, in nanoseconds of a [`Recorder`]'s clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stamp {
     pub(crate) intended: u64,
@@ -75,7 +75,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// A message that is sent when it is meant to be.
+    /// A message that is sent at its intended time.
     pub(crate) fn at(now: u64) -> Stamp {
         Stamp { intended: now, sent: now }
     }
@@ -85,21 +85,22 @@ impl Stamp {
 pub(crate) struct Recorder {
     epoch: Instant,
     pub(crate) latency: Latency,
-    /// Where the first fault happened, in words.
+    /// The first fault and its place, in words.
     pub(crate) first_fault: Option<String>,
-    /// The time series, if one is wanted.
+    /// The time series, if the plan has an interval.
     pub(crate) series: Option<Box<Series>>,
     control: Arc<Control>,
     run: Run,
 }
 
-/// The counters of the slice that is being run.
+/// The counters of the current slice.
 #[derive(Default)]
 struct Run {
     sample: Sample,
     meter: Option<Meter>,
     open_loop: bool,
-    /// Nanoseconds of the clock: messages that come back from `from` until `to` count.
+    /// The measured time, in nanoseconds of the clock. Messages that come back from `from` until
+    /// `to` count.
     from: u64,
     to: u64,
     last_answer: u64,
@@ -108,10 +109,10 @@ struct Run {
 }
 
 impl Recorder {
-    pub(crate) fn new(plan: &Plan) -> io::Result<Recorder> {
+    pub(crate) fn new(plan: &Plan) -> Result<Recorder> {
         Ok(Recorder {
             epoch: Instant::now(),
-            latency: Latency::new()?,
+            latency: Latency::new().map_err(Error::generator("making a histogram"))?,
             first_fault: None,
             series: plan.interval.map(Series::new).transpose()?.map(Box::new),
             control: Arc::clone(&plan.control),
@@ -119,12 +120,12 @@ impl Recorder {
         })
     }
 
-    /// Nanoseconds since the session was opened.
+    /// The clock: nanoseconds since the session was opened.
     pub(crate) fn now(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64
     }
 
-    /// Begins a slice: sets the window in which messages count.
+    /// Starts a slice, and sets its measured time.
     pub(crate) fn begin(&mut self, slice: &Slice) {
         let from = self.now() + slice.warmup.as_nanos() as u64;
         let to = match slice.until {
@@ -139,7 +140,7 @@ impl Recorder {
         self.run = Run { meter, open_loop, from, to, last_answer: from, ..Run::default() };
     }
 
-    /// Ends the slice, drained.
+    /// Ends a drained slice, and returns its counters.
     pub(crate) fn end(&mut self, size: usize) -> Sample {
         let now = self.now();
         self.publish(now);
@@ -157,22 +158,23 @@ impl Recorder {
         sample
     }
 
-    /// When the window closes, in nanoseconds of the clock; `u64::MAX` if only a count ends it.
+    /// The end of the measured time, in nanoseconds of the clock; `u64::MAX` if a number of messages
+    /// ends the slice.
     pub(crate) fn window_end(&self) -> u64 {
         self.run.to
     }
 
-    /// When the window opens and closes, in nanoseconds of the clock.
+    /// Start and end of the measured time, in nanoseconds of the clock.
     pub(crate) fn window(&self) -> (u64, u64) {
         (self.run.from, self.run.to)
     }
 
-    /// Whether sending is over: the window has closed, or someone asked to stop.
+    /// Whether sending is over: the measured time has ended, or the stop flag is set.
     pub(crate) fn is_over(&self, now: u64) -> bool {
         now >= self.run.to || self.control.stopped()
     }
 
-    /// A message is sent: in an open loop, notes how late.
+    /// Records a message that is sent now. An open loop records how late.
     pub(crate) fn sending(&mut self, stamp: Stamp) {
         let run = &mut self.run;
         if !run.open_loop {
@@ -189,10 +191,10 @@ impl Recorder {
         }
     }
 
-    /// A message has come back whole.
+    /// Records a message that has come back whole.
     ///
-    /// The rate counts what came back inside the window. The latency counts also what came back
-    /// after it, in the drain: or the slowest would be left out.
+    /// The rate counts the messages that come back inside the measured time. The latency also counts
+    /// those of the drain: without them, the slowest messages would be missing.
     pub(crate) fn answered(&mut self, now: u64, stamp: Stamp) {
         let run = &mut self.run;
         run.answered += 1;
@@ -210,7 +212,7 @@ impl Recorder {
         }
     }
 
-    /// A connection ended in a fault; `place` says where.
+    /// Counts a fault; `place` says where.
     pub(crate) fn fault(&mut self, fault: Fault, place: impl FnOnce() -> String) {
         self.run.sample.faults.add(fault);
         if self.first_fault.is_none() {
@@ -218,24 +220,24 @@ impl Recorder {
         }
     }
 
-    /// Faults that were found outside of the slice's loop.
+    /// The faults of the current slice.
     pub(crate) fn faults(&self) -> Faults {
         self.run.sample.faults
     }
 
-    /// Messages that were due in the window and not sent.
+    /// Counts messages that were due in the measured time and not sent.
     pub(crate) fn unsent(&mut self, count: u64) {
         self.run.sample.due += count;
         self.run.sample.unsent += count;
     }
 
-    /// Tells the watcher how far the run is, and ends an interval that is over. Once per turn of a
-    /// loop, not per message: it is shared.
+    /// Publishes the progress, and ends the current interval if its time is over. A loop calls this
+    /// once in each turn: the counter is shared with other threads.
     pub(crate) fn publish(&mut self, now: u64) {
         if let Some(series) = &mut self.series
             && now >= series.boundary()
         {
-            // What comes back during the drain belongs to the last interval.
+            // Messages of the drain belong to the last interval.
             series.roll(now.min(self.run.to - 1));
         }
         self.control.add_answered(self.run.answered - self.run.published);

@@ -133,7 +133,7 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
 fn look_at(given: &Entrant) -> io::Result<()> {
     let looked = given.start(Duration::ZERO, &[]).and_then(|server| {
         let seen = probe(&Plan::new(server.addr()));
-        server.stop(Duration::ZERO).and(seen)
+        server.stop(Duration::ZERO).and(seen.map_err(io::Error::from))
     });
     looked.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", given.name)))
 }

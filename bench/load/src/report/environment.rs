@@ -1,4 +1,4 @@
-//! The machine and the program that measured.
+//! The machine and the program of a measurement.
 
 use std::fs;
 use std::thread;
@@ -6,17 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
 
-/// Where and by what something was measured. `None` is unavailable.
-///
-/// proc(5) has the sources.
+/// The machine and the program of a measurement. `None` is unavailable. The sources are in proc(5).
 #[derive(Clone, Debug, Serialize)]
 pub struct Environment {
     /// Version of this crate.
     pub version: &'static str,
-    /// When the report was made, in seconds since 1970 (UTC).
-    pub unix_seconds: Option<u64>,
+    /// When the report was made: UTC, as RFC 3339 writes it.
+    pub time: Option<String>,
     /// Name and release of the kernel.
     pub kernel: Option<String>,
     /// Instruction set.
@@ -25,28 +23,32 @@ pub struct Environment {
     pub cpus: Option<usize>,
     /// Model of the first CPU.
     pub cpu_model: Option<String>,
-    /// Load average of the last minute when the report was made: who else was busy?
+    /// Load average of the last minute before the report.
     pub load_average: Option<f64>,
     /// Limits of the generator's process.
     pub limits: Limits,
 }
 
 impl Environment {
-    /// This machine, now.
-    pub fn here() -> Environment {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    /// The values of this machine, now.
+    pub(crate) fn here() -> Environment {
         let load = fs::read_to_string("/proc/loadavg").ok();
         Environment {
             version: env!("CARGO_PKG_VERSION"),
-            unix_seconds: now.ok().map(|now| now.as_secs()),
+            time: rfc3339(SystemTime::now()),
             kernel: kernel(),
             machine: std::env::consts::ARCH,
             cpus: thread::available_parallelism().ok().map(Into::into),
             cpu_model: cpu_model(),
             load_average: load.and_then(|load| load.split_whitespace().next()?.parse().ok()),
-            limits: limits::current(),
+            limits: Limits::current(),
         }
     }
+}
+
+/// A time in UTC, as RFC 3339 writes it. `None` before 1970.
+fn rfc3339(time: SystemTime) -> Option<String> {
+    (time >= UNIX_EPOCH).then(|| humantime::format_rfc3339_seconds(time).to_string())
 }
 
 fn kernel() -> Option<String> {

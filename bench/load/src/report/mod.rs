@@ -1,5 +1,4 @@
-//! What a load came to, with everything needed to judge it: for people as text, for programs as
-//! JSON.
+//! The result of a load with its circumstances: as text for people, as JSON for programs.
 
 mod environment;
 mod files;
@@ -13,105 +12,108 @@ use serde::Serialize;
 use crate::outcome::per_second;
 use crate::{Fault, Faults, Latency, Plan, RATE_TOLERANCE, Rate, Sample, Slice};
 
+pub use crate::limits::Limits;
 pub use environment::Environment;
 pub use files::{csv, hgrm, log, read_log};
-pub use text::duration;
+pub use text::{Text, duration};
 
-/// Name and version of the JSON form. Fields may be added under the same version; one that changes
-/// its meaning or goes makes it the next.
-pub const SCHEMA: &str = "loadgen/1";
+/// Name and version of the JSON form. New fields do not change the version. A field that disappears
+/// or changes its meaning does.
+const SCHEMA: &str = "loadgen/2";
 
-/// A load and what came of it. Serialised, it is the JSON form: durations are in the unit that
-/// their name ends in, a `null` is unavailable or does not apply.
+/// A load and its result. The serialised report is the JSON form. A name ends in the unit of its
+/// value. `null` means that the value is unavailable or does not apply.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// Name and version of this form.
     pub schema: &'static str,
-    /// Where and by what it was measured.
+    /// The machine and the program.
     pub environment: Environment,
-    /// What was asked for.
+    /// The requested load.
     pub load: Load,
-    /// What was done.
+    /// Counts and rates.
     pub result: Outcome,
-    /// How long messages took.
+    /// The times of the messages.
     pub latency: LatencySummary,
-    /// What the generator cost.
+    /// The CPU time of the generator.
     pub client: Client,
-    /// Connections that ended in a fault, by its name.
+    /// The number of connections that ended in a fault, by the fault's name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Where the first fault happened.
+    /// The first fault and its place.
     pub first_fault: Option<String>,
-    /// Why the figures must not be used as they are; empty if they may.
+    /// Why the figures are wrong or misleading. Empty for a valid run.
     pub invalid: Vec<String>,
 }
 
-/// What was asked for.
+/// The requested load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Load {
-    /// Where the server listens.
+    /// The address of the server.
     pub address: String,
-    /// The target of an open loop; `null` for a closed loop.
+    /// The rate of an open loop; `null` for a closed loop.
     pub rate: Option<Rate>,
-    /// Connections that send, all threads together.
+    /// Connections that send and read, on all threads together.
     pub connections: usize,
-    /// Connections held open and silent.
+    /// Connections that stay open and silent.
     pub idle: usize,
-    /// Connections that send and do not read.
+    /// Connections that send and hardly read.
     pub slow_readers: usize,
     /// Generator threads.
     pub threads: usize,
     /// Size of a message.
     pub message_bytes: usize,
-    /// Messages on their way at the same time, per connection.
+    /// Messages in flight on each connection.
     pub depth: usize,
-    /// A new connection for each message.
+    /// Whether each message has a new connection.
     pub churn: bool,
-    /// Connections end by half-close.
+    /// Whether connections end by half-close.
     pub half_close: bool,
-    /// Most bytes per send(2).
+    /// Most bytes for one send(2); `null` without a bound.
     pub fragment_bytes: Option<usize>,
-    /// Every byte was checked.
+    /// Whether every byte is checked.
     pub verified: bool,
-    /// Longest wait.
+    /// Longest time to wait for a connection or a message.
     pub timeout_seconds: f64,
-    /// Uncounted time before.
+    /// Time of the load before anything counts.
     pub warmup_seconds: f64,
-    /// CPUs the threads were pinned to; empty if they were not.
+    /// CPUs of the threads; empty if the threads are not pinned.
     pub pinned_to: Vec<usize>,
-    /// Addresses connected from; empty if the system chose.
+    /// Local addresses; empty if the system chose.
     pub sources: Vec<String>,
-    /// What content and arrivals were derived from.
+    /// Seed of the content and of the arrival times.
     pub seed: u64,
 }
 
-/// What was done in the measured time.
+/// The counts and rates of the measured time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
+    /// Whether a signal ended the run before its time. The other figures are of the time until then.
+    pub interrupted: bool,
     /// The measured time.
     pub seconds: f64,
     /// Messages that came back whole and right.
     pub messages: u64,
-    /// All connections together.
+    /// Messages per second, on all connections together.
     pub messages_per_second: f64,
-    /// On average.
+    /// Messages per second on one connection, on average.
     pub messages_per_second_per_connection: f64,
-    /// Payload, one way.
+    /// Payload in one direction.
     pub bytes: u64,
-    /// Payload, one way, all connections together.
+    /// Payload in one direction per second, on all connections together.
     pub bytes_per_second: f64,
-    /// Achieved by target rate.
+    /// Open loop: achieved rate, as a share of the requested rate.
     pub achieved_ratio: Option<f64>,
-    /// Messages that were due.
-    pub due: u64,
-    /// Those of them that were never sent.
-    pub unsent: u64,
+    /// Open loop: messages that were due; `null` in a closed loop.
+    pub due: Option<u64>,
+    /// Open loop: due messages that were never sent; `null` in a closed loop.
+    pub unsent: Option<u64>,
 }
 
-/// The three distributions.
+/// The distributions of a run. `null` if no message came back.
 #[derive(Clone, Debug, Serialize)]
 pub struct LatencySummary {
     /// From the intended send to the last byte back.
-    pub response: Distribution,
+    pub response: Option<Distribution>,
     /// From the actual send to the last byte back; `null` in a closed loop, where it is the same.
     pub service: Option<Distribution>,
     /// From the intended to the actual send; `null` in a closed loop.
@@ -123,70 +125,84 @@ pub struct LatencySummary {
 pub struct Distribution {
     /// Number of messages.
     pub count: u64,
-    /// Shortest.
+    /// Shortest time.
     pub min_ns: u64,
     /// Mean.
     pub mean_ns: f64,
     /// Standard deviation.
     pub stdev_ns: f64,
-    /// Longest.
+    /// Longest time.
     pub max_ns: u64,
-    /// The asked-for percentiles.
+    /// The requested percentiles.
     pub percentiles: Vec<Percentile>,
 }
 
-/// One percentile.
+/// One percentile of a distribution.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Percentile {
     /// From 0 to 100.
     pub percentile: f64,
-    /// So many percent of the messages took no longer.
+    /// This percentage of the messages took at most this time.
     pub ns: u64,
-    /// How many messages took longer. Under 10, the value is an anecdote.
+    /// The number of messages that took longer. The percentile means little if they are fewer than
+    /// 10.
     pub beyond: u64,
 }
 
-/// What the generator cost.
+/// The CPU time of the generator.
 #[derive(Clone, Debug, Serialize)]
 pub struct Client {
-    /// CPU time in user space, all threads.
+    /// CPU time in user space, of all threads.
     pub user_seconds: f64,
-    /// CPU time in the kernel, all threads.
+    /// CPU time in the kernel, of all threads.
     pub system_seconds: f64,
-    /// CPU time per message that came back, warm-up and drain included in the time only.
+    /// CPU time for one message. The time includes warm-up and drain; the messages do not.
     pub cpu_ns_per_message: Option<f64>,
     /// Share of one core that the busiest thread used.
     pub busiest_thread: f64,
-    /// Whether that was all of it: then the generator was the limit. `null` when it spins by
-    /// intent.
+    /// Whether a thread used a whole core. Then the generator was the limit. `null` for a generator
+    /// that spins on request.
     pub saturated: Option<bool>,
-    /// Share of the time that the most hindered thread was ready to run and had no core.
+    /// Share of the time that a thread was ready to run and waited for a core.
     pub waited: Option<f64>,
-    /// Whether that was too much: something else on the machine made the messages late.
-    pub starved: bool,
+    /// Whether that share is so large that other programs delayed the messages; `null` if the share
+    /// is unavailable.
+    pub starved: Option<bool>,
     /// Context switches because a thread waited.
     pub voluntary_switches: u64,
     /// Context switches because another thread wanted the core.
     pub involuntary_switches: u64,
 }
 
+/// Everything that is known of a run.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// The connections.
+    pub plan: &'a Plan,
+    /// The run on them.
+    pub slice: &'a Slice,
+    /// Its counters.
+    pub sample: &'a Sample,
+    /// Its distributions.
+    pub latency: &'a Latency,
+    /// Its first fault and the place, in words.
+    pub first_fault: Option<String>,
+    /// Whether a signal ended it early.
+    pub interrupted: bool,
+}
+
 impl Report {
-    /// Puts together what is known about a run of `slice` on the connections of `plan`.
-    pub fn new(
-        plan: &Plan,
-        slice: &Slice,
-        sample: &Sample,
-        latency: &Latency,
-        first_fault: Option<String>,
-        percentiles: &[f64],
-    ) -> Report {
+    /// Reports a run, with these percentiles from 0 to 100.
+    pub fn new(run: &Run<'_>, percentiles: &[f64]) -> Report {
+        let Run { plan, slice, sample, latency, .. } = run;
         let achieved_ratio = slice.rate.map(|rate| sample.rate() / rate.per_second);
-        let open = |histogram| slice.rate.map(|_| Distribution::of(histogram, percentiles));
+        let is_open = slice.rate.is_some();
         Report {
             schema: SCHEMA,
             environment: Environment::here(),
             load: Load::new(plan, slice),
             result: Outcome {
+                interrupted: run.interrupted,
                 seconds: sample.elapsed.as_secs_f64(),
                 messages: sample.messages,
                 messages_per_second: sample.rate(),
@@ -194,22 +210,18 @@ impl Report {
                 bytes: sample.bytes,
                 bytes_per_second: per_second(sample.bytes, sample.elapsed),
                 achieved_ratio,
-                due: sample.due,
-                unsent: sample.unsent,
+                due: is_open.then_some(sample.due),
+                unsent: is_open.then_some(sample.unsent),
             },
-            latency: LatencySummary {
-                response: Distribution::of(&latency.response, percentiles),
-                service: open(&latency.service),
-                lateness: open(&latency.lateness),
-            },
+            latency: LatencySummary::of(latency, percentiles),
             client: Client::of(sample, slice),
             faults: sample.faults.iter().map(|(fault, count)| (fault.name(), count)).collect(),
-            first_fault,
+            first_fault: run.first_fault.clone(),
             invalid: invalid(sample, achieved_ratio),
         }
     }
 
-    /// Whether nothing went wrong.
+    /// Whether the figures can be used.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty()
     }
@@ -227,8 +239,8 @@ fn invalid(sample: &Sample, achieved_ratio: Option<f64>) -> Vec<String> {
         && !sample.kept_up()
     {
         reasons.push(format!(
-            "{:.1} % of the target rate was achieved; within {:.0} % is needed for the latency to \
-             mean anything. Ask for less, or for more connections or depth, or run longer",
+            "the generator achieved {:.1} % of the target rate, and the latency is valid only within \
+             {:.0} % of it. Give a lower rate, more connections, more depth, or a longer time",
             ratio * 100.0,
             RATE_TOLERANCE * 100.0
         ));
@@ -240,13 +252,13 @@ fn advice(faults: &Faults) -> &'static str {
     if faults.count(Fault::NoPort) > 0 {
         ". This machine ran out of ports: give more --source addresses"
     } else if faults.count(Fault::EarlyClose) + faults.count(Fault::Reset) > 0 {
-        ". The server closed them: it died, or ran out of something; its stderr may tell"
+        ". The server closed them: it died, or ran out of a resource. See its stderr"
     } else if faults.count(Fault::Timeout) > 0 {
         ". The server did not answer in time; --timeout waits longer"
     } else if faults.count(Fault::Lost) > 0 {
-        ". UDP may lose datagrams, above all where buffers are full; --timeout waits longer"
+        ". UDP loses datagrams when a buffer is full; --timeout waits longer"
     } else if faults.count(Fault::Mismatch) + faults.count(Fault::Surplus) > 0 {
-        ". The server does not echo what it is sent"
+        ". The server does not send back the bytes that it receives"
     } else {
         ""
     }
@@ -276,22 +288,34 @@ impl Load {
     }
 }
 
+impl LatencySummary {
+    /// Summarises the distributions, with these percentiles from 0 to 100.
+    pub fn of(latency: &Latency, percentiles: &[f64]) -> LatencySummary {
+        let of = |histogram| Distribution::of(histogram, percentiles);
+        LatencySummary {
+            response: of(&latency.response),
+            service: of(&latency.service),
+            lateness: of(&latency.lateness),
+        }
+    }
+}
+
 impl Distribution {
-    /// Sums up a histogram of nanoseconds.
-    pub fn of(histogram: &Histogram<u64>, percentiles: &[f64]) -> Distribution {
+    /// Summarises a histogram of nanoseconds. `None` for an empty one.
+    fn of(histogram: &Histogram<u64>, percentiles: &[f64]) -> Option<Distribution> {
         let percentile = |&percentile: &f64| {
             let ns = histogram.value_at_quantile(percentile / 100.0);
             let within = histogram.count_between(0, ns);
             Percentile { percentile, ns, beyond: histogram.len() - within }
         };
-        Distribution {
+        (!histogram.is_empty()).then(|| Distribution {
             count: histogram.len(),
-            min_ns: if histogram.is_empty() { 0 } else { histogram.min() },
+            min_ns: histogram.min(),
             mean_ns: histogram.mean(),
             stdev_ns: histogram.stdev(),
             max_ns: histogram.max(),
             percentiles: percentiles.iter().map(percentile).collect(),
-        }
+        })
     }
 }
 
@@ -306,7 +330,7 @@ impl Client {
             busiest_thread: cpu.busiest_thread,
             saturated: (!slice.rate.is_some_and(|rate| rate.spin)).then(|| cpu.saturated()),
             waited: cpu.waited,
-            starved: cpu.starved(),
+            starved: cpu.waited.map(|_| cpu.starved()),
             voluntary_switches: cpu.voluntary_switches,
             involuntary_switches: cpu.involuntary_switches,
         }

@@ -1,10 +1,11 @@
 //! `loadgen`: exit status, messages, JSON.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,7 +17,7 @@ fn loadgen(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen")).args(arguments).output().unwrap()
 }
 
-/// The largest number that an option takes.
+/// The largest number that fits into 64 bits.
 const MOST: &str = "18446744073709551615";
 
 fn json(output: &Output) -> Value {
@@ -32,7 +33,8 @@ fn a_good_run_exits_0_and_reports_with_units() {
     let server = Server::echo();
     let output = loadgen(&[&server.addr.to_string(), "-c", "3", "-n", "300"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(output.stderr.is_empty(), "a bar belongs on a terminal: {output:?}");
+    assert!(output.stderr.is_empty(), "no progress bar without a terminal: {output:?}");
+    assert!(!output.stdout.contains(&0x1b), "no colours without a terminal: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     for part in ["300 in all", "/s in all", "/s per connection", "p99.9", "µs", "faults", "none"] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
@@ -46,14 +48,18 @@ fn json_has_a_schema_the_environment_and_what_was_asked() {
     let output =
         loadgen(&["--addr", &addr, "-n", "100", "-s", "10", "--json", "--percentiles", "50,75"]);
     let report = json(&output);
-    assert_eq!(report["schema"], "loadgen/1");
+    assert_eq!(report["schema"], "loadgen/2");
     assert!(report["environment"]["kernel"].is_string());
+    let time = report["environment"]["time"].as_str().unwrap();
+    let age = SystemTime::now().duration_since(humantime::parse_rfc3339(time).unwrap()).unwrap();
+    assert!(age < Duration::from_secs(600), "{time}");
     assert_eq!(report["load"]["address"], addr);
     assert_eq!(report["load"]["message_bytes"], 10);
     assert_eq!(report["result"]["messages"], 100);
     assert_eq!(report["result"]["bytes"], 1000);
     assert_eq!(report["latency"]["response"]["percentiles"][1]["percentile"], 75.0);
     assert_eq!(report["latency"]["service"], Value::Null);
+    assert_eq!(report["result"]["due"], Value::Null, "nothing is due in a closed loop");
     assert_eq!(report["invalid"], Value::Array(Vec::new()));
 }
 
@@ -72,12 +78,12 @@ fn a_fault_is_named_and_exits_1() {
     let first = report["first_fault"].as_str().unwrap();
     assert!(first.contains("message 10, byte 5"), "{first}");
     let output = loadgen(&[&addr, "-n", "100", "--no-verify"]);
-    assert_eq!(output.status.code(), Some(0), "nobody looked: {output:?}");
+    assert_eq!(output.status.code(), Some(0), "the byte is not checked: {output:?}");
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_what_to_do() {
-    let closed = Server::echo().addr.to_string(); // Dropped at once: nobody listens there.
+fn a_load_that_cannot_work_is_refused_with_advice() {
+    let closed = Server::echo().addr.to_string(); // Dropped at once: no server listens there.
     let server = Server::echo();
     let open = server.addr.to_string();
     let closes = Server::start(|_, _| {});
@@ -97,11 +103,11 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (vec![&open, "-n", "0"], "measure nothing"),
         (vec![&open, "--fragment", "0"], "give at least 1"),
         (vec![&open, "--connect-rate", "0"], "give more than 0"),
-        (vec![&open, "--interval", "1ms"], "give 10ms or more"),
+        (vec![&open, "--csv", "/dev/null", "--interval", "1ms"], "give 10ms or more"),
         (vec![&open, "-c", MOST, "--idle", MOST], "client side runs out of"),
         (vec![&open, "--slow-readers", MOST], "client side runs out of"),
         (vec![&open, "-s", MOST], "1 GiB at most"),
-        (vec![&open, "--depth", MOST], "fewer connections or depth"),
+        (vec![&open, "--depth", MOST], "fewer connections or less depth"),
         (vec![&open, "--timeout", "9999999999y"], "a year at most"),
         (vec![&open, "--warmup", "9999999999y"], "a year at most"),
         (vec![&open, "-d", "9999999999y"], "a year at most"),
@@ -111,13 +117,17 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (vec![&open, "--timeout", "0s"], "a timeout of 0"),
         (vec![&open, "-n", "1", "--csv", "/nonexistent/file"], "cannot write"),
         (vec!["merge", "/nonexistent/file"], "cannot read"),
+        (vec![&open, "--fragment", "64"], "cuts nothing"),
+        (vec![&open, "--churn", "--slow-readers", "1"], "no slow readers"),
+        (vec![&open, "--churn", "--connect-rate", "9"], "--connect-rate has no effect"),
+        (vec![&open, "--pin", "0", "--pin", "1"], "more --pin than threads"),
         (vec![&closes], "closes it again"),
         (vec!["--udp", "unix:/nonexistent/socket"], "UDP has no paths"),
         (vec!["--udp", &open, "-s", "65508"], "65507 bytes at most"),
     ] {
         let output = loadgen(&arguments);
-        // Not the command line's fault, but the world's.
-        let world = ["start the server", "closes it", "cannot write", "cannot read"];
+        // The command line is right, but the server or the file system is not.
+        let world = ["start the server", "closes it", "cannot write"];
         let status = if world.iter().any(|text| expected.contains(text)) { 1 } else { 2 };
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
         assert!(stderr(&output).contains(expected), "{arguments:?}: {output:?}");
@@ -133,6 +143,11 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         vec![&open, "--udp", "--depth", "2"],
         vec![&open, "--udp", "--idle", "1"],
         vec![&open, "--udp", "-R", "1"],
+        // Options without an effect.
+        vec![&open, "--spin"],
+        vec![&open, "--arrivals", "poisson"],
+        vec![&open, "--interval", "1s"],
+        vec![&open, "--interval", "1s", "--hgrm", "/dev/null"],
     ] {
         let output = loadgen(&arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -140,7 +155,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_server_that_dies_in_mid_run_is_told_at_once() {
+fn the_death_of_the_server_ends_the_run_at_once() {
     let dead = Instant::now() + Duration::from_millis(500);
     let server = Server::with_flaw(move |_, _| match Instant::now() < dead {
         true => Flaw::None,
@@ -156,21 +171,85 @@ fn a_server_that_dies_in_mid_run_is_told_at_once() {
 }
 
 #[test]
-fn an_interrupt_ends_the_run_and_reports_it() {
+fn a_signal_ends_the_run_early_and_the_run_is_reported_as_interrupted() {
     let server = Server::echo();
-    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args([&server.addr.to_string(), "-c", "2", "-d", "60s", "--warmup", "0s", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    thread::sleep(Duration::from_secs(1));
-    let began = Instant::now();
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(began.elapsed() < Duration::from_secs(20));
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(json(&output)["result"]["messages"].as_u64().unwrap() > 0);
+    let addr = server.addr.to_string();
+    let base = [addr.as_str(), "-c", "2", "-d", "60s", "--warmup", "0s"];
+    for (signal, arguments) in [(Signal::SIGINT, vec!["--json"]), (Signal::SIGTERM, vec![])] {
+        let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args(base)
+            .args(&arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_secs(1));
+        let began = Instant::now();
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(output.status.code(), Some(128 + signal as i32), "{output:?}");
+        if arguments.is_empty() {
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains("INTERRUPTED  a signal ended the run early"), "{text}");
+        } else {
+            let report = json(&output);
+            assert_eq!(report["result"]["interrupted"], true);
+            assert!(report["result"]["messages"].as_u64().unwrap() > 0);
+            assert!(report["result"]["seconds"].as_f64().unwrap() < 30.0);
+        }
+    }
+}
+
+#[test]
+fn a_run_without_an_answer_reports_no_times() {
+    // Each run has three connections: two of the probe, and one of the load, which is not answered.
+    let server = Server::start(|number, mut stream| {
+        let mut bytes = [0; 64];
+        while stream.read_exact(&mut bytes).is_ok() {
+            if number % 3 < 2 {
+                stream.write_all(&bytes).unwrap();
+            }
+        }
+    });
+    let addr = server.addr.to_string();
+    let arguments = [&addr, "-n", "5", "--timeout", "300ms", "--json"];
+    let report = json(&loadgen(&arguments));
+    assert_eq!(report["latency"]["response"], Value::Null);
+    assert_eq!(report["client"]["cpu_ns_per_message"], Value::Null);
+    let text = String::from_utf8(loadgen(&arguments[..5]).stdout).unwrap();
+    assert!(text.contains("unavailable: no message came back"), "{text}");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let server = Server::echo();
+    for arguments in [vec!["-n", "10"], vec!["-n", "10", "--json"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .arg(server.addr.to_string())
+            .args(arguments)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).contains("cannot write to stdout"), "{output:?}");
+    }
+    let output = loadgen(&[&server.addr.to_string(), "-n", "10", "--log", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("cannot write /dev/full"), "{output:?}");
+}
+
+#[test]
+fn colours_follow_the_environment() {
+    let server = Server::echo();
+    let run = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command.args([&server.addr.to_string(), "-n", "10"]).env(name, "1");
+        command.output().unwrap().stdout.contains(&0x1b)
+    };
+    assert!(run("CLICOLOR_FORCE"));
+    assert!(!run("NO_COLOR"));
 }
 
 #[test]
@@ -199,7 +278,7 @@ fn logs_of_two_clients_are_added_up() {
 }
 
 #[test]
-fn merge_says_what_it_adds_up_and_refuses_what_it_cannot() {
+fn merge_lists_its_parts_and_refuses_logs_that_do_not_fit() {
     let server = Server::echo();
     let addr = server.addr.to_string();
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("merge");
@@ -218,8 +297,8 @@ fn merge_says_what_it_adds_up_and_refuses_what_it_cannot() {
     for (logs, expected, status) in [
         ([&closed, &closed], "are the same log", 2),
         ([&closed, &open], "is of an open loop", 2),
-        ([&closed, &csv], "no log that loadgen's --log wrote", 1),
-        ([&closed, &cut], "no log that loadgen's --log wrote", 1),
+        ([&closed, &csv], "not a whole log that `loadgen --log` wrote", 2),
+        ([&closed, &cut], "not a whole log that `loadgen --log` wrote", 2),
     ] {
         let output = loadgen(&["merge", logs[0], logs[1]]);
         assert_eq!(output.status.code(), Some(status), "{logs:?}: {output:?}");
@@ -229,7 +308,7 @@ fn merge_says_what_it_adds_up_and_refuses_what_it_cannot() {
 }
 
 #[test]
-fn a_reader_that_leaves_costs_no_file() {
+fn the_files_are_written_though_the_reader_of_stdout_has_left() {
     let server = Server::echo();
     let csv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nobody-reads.csv");
     let _ = fs::remove_file(&csv);
@@ -247,7 +326,7 @@ fn a_reader_that_leaves_costs_no_file() {
 }
 
 #[test]
-fn an_interrupt_while_it_connects_ends_it() {
+fn a_signal_while_connections_are_opened_ends_the_process() {
     let server = Server::echo();
     let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args([&server.addr.to_string(), "-c", "60", "--connect-rate", "1"])

@@ -1,4 +1,4 @@
-//! The closed loop: counts are exact, times are right, runs follow one another.
+//! The closed loop: exact counts, right times, and many runs on the same connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,11 +93,10 @@ fn a_slice_counts_the_window_only_and_ends_drained() {
     let sample = session.run(&slice).unwrap();
     assert!(began.elapsed() >= Duration::from_millis(200));
     assert_eq!(sample.elapsed, Duration::from_millis(100));
-    // At most 20 per connection fit into the window, and one more begins before it or ends after
-    // it.
+    // At most 20 messages of a connection fit into the measured time, and one more at its edge.
     assert!((1..=2 * 21).contains(&sample.messages), "{}", sample.messages);
     assert!(plan.control.answered() > sample.messages, "the warm-up was counted");
-    // Nothing is left on the way: the next run begins with its own message.
+    // No message is left in flight: the next run starts with its own message.
     let sample = session.run(&Slice::of_messages(2)).unwrap();
     assert_eq!((sample.messages, sample.faults.total()), (2, 0));
 }

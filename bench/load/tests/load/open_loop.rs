@@ -1,5 +1,4 @@
-//! The open loop: the rate is kept, and a stall shows in the response time and not in the service
-//! time.
+//! The open loop: it keeps the rate, and a stall shows in the response time.
 
 use std::time::{Duration, Instant};
 
@@ -61,26 +60,26 @@ fn a_stall_shows_in_response_time_and_not_in_service_time() {
     assert_eq!(sample.faults.total(), 0, "{}", sample.faults);
     let latency = session.latency();
     let millis = |nanos| nanos / 1_000_000;
-    // A third of all messages was due during the stall, evenly spread over it: one in six of all
-    // waited for more than half of it, and one in thirty for more than nine tenths.
+    // A third of all messages were due during the stall. So one message in six waited for more than
+    // half of the stall, and one in thirty for more than nine tenths.
     assert!(millis(latency.response.value_at_quantile(0.90)) > 400);
     assert!(millis(latency.response.value_at_quantile(0.98)) > 800);
     assert!(millis(latency.response.max()) > 900);
-    // But only four were on their way.
+    // Only four messages were in flight.
     assert!(millis(latency.service.value_at_quantile(0.98)) < 80);
     assert!(latency.service.count_between(500_000_000, u64::MAX) <= 8);
-    // Sends were late by what response time has and service time has not.
+    // The difference between response time and service time is lateness.
     assert!(millis(latency.lateness.value_at_quantile(0.90)) > 400);
     assert_eq!(latency.response.len(), latency.service.len());
 }
 
 #[test]
-fn what_a_slow_server_does_not_allow_to_be_sent_is_told() {
+fn messages_that_a_slow_server_leaves_unsent_are_counted() {
     let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
     let plan = Plan { connections: 2, ..Plan::new(server.addr) };
     let slice = Slice::lasting(Duration::from_millis(500)).at_rate(Rate::uniform(1000.0));
     let sample = Session::open(&plan).unwrap().run(&slice).unwrap();
-    // 500 were due; two connections get through at most 50 of them.
+    // 500 messages were due, and two connections send at most 50 of them.
     assert!(sample.messages <= 60, "{}", sample.messages);
     assert!((400..=500).contains(&sample.unsent), "{}", sample.unsent);
 }

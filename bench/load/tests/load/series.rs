@@ -1,4 +1,4 @@
-//! The time series and the files: nothing is lost or counted twice on the way.
+//! The time series and the files: no message is lost or counted twice.
 
 use std::time::{Duration, SystemTime};
 
@@ -49,9 +49,15 @@ fn files_hold_what_was_measured() {
     let latency = session.latency().clone();
 
     let table = csv(session.intervals(), plan.size, &[50.0, 99.0]).unwrap();
+    let table = String::from_utf8(table).unwrap();
     let columns: Vec<usize> = table.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [5 + 3 * 3; 5], "{table}");
     assert!(table.starts_with("start_seconds,seconds,messages,"), "{table}");
+    let first: Vec<&str> = table.lines().nth(1).unwrap().split(',').collect();
+    let interval = session.intervals().next().unwrap().unwrap();
+    assert_eq!(first[2].parse(), Ok(interval.messages));
+    assert_eq!(first[5].parse(), Ok(interval.latency.response.value_at_quantile(0.5)));
+    assert_eq!(first[7].parse(), Ok(interval.latency.response.max()));
 
     let text = hgrm(&latency.response);
     let total = format!("Total count    = {:>12}]", latency.response.len());
@@ -67,7 +73,7 @@ fn files_hold_what_was_measured() {
 }
 
 #[test]
-fn what_is_no_log_is_refused() {
+fn bytes_that_are_not_a_log_are_refused() {
     for nonsense in
         ["", "hello", "Tag=response,0.0,1.0,1.0,notbase64\n", "Tag=response,0,1,1,AAAA\n"]
     {

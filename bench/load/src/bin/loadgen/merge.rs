@@ -1,27 +1,27 @@
-//! `loadgen merge`: the logs of several clients that loaded one server at the same time, added up.
+//! `loadgen merge`: adds up the logs of several clients that loaded one server at the same time.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::path::Path;
+use std::process::ExitCode;
 
-use loadgen::Latency;
-use loadgen::report::{Distribution, LatencySummary, hgrm, read_log};
+use loadgen::report::{LatencySummary, hgrm, read_log};
+use loadgen::{Error, Latency, Result};
 use serde::Serialize;
 use server_process::files::{check_file, write_whole};
 
 use crate::args::Merge;
-use crate::{show, to_json};
+use crate::output;
 
-/// The sum, as JSON has it.
+/// The sum. Serialised, it is the JSON form.
 #[derive(Serialize)]
 struct Sum {
     schema: &'static str,
     logs: usize,
-    /// What was added up.
+    /// The parts of the sum.
     clients: Vec<Client>,
-    /// The longest of the clients' times.
+    /// The longest measured time of a client.
     seconds: f64,
     messages: u64,
     /// The sum of the clients' rates.
@@ -29,7 +29,7 @@ struct Sum {
     latency: LatencySummary,
 }
 
-/// What one client's log holds.
+/// The content of one client's log.
 #[derive(Serialize)]
 struct Client {
     log: String,
@@ -39,11 +39,11 @@ struct Client {
     messages_per_second: f64,
 }
 
-/// Adds up and reports.
-pub(crate) fn run(merge: &Merge) -> io::Result<bool> {
-    merge.hgrm.iter().try_for_each(|file| check_file(file))?;
+/// Adds up the logs and reports the sum. Returns the exit status.
+pub(crate) fn run(merge: &Merge) -> Result<ExitCode> {
+    merge.hgrm.iter().try_for_each(|file| check_file(file)).map_err(Error::Write)?;
     refuse_repeated(merge)?;
-    let mut latency = Latency::new()?;
+    let mut latency = Latency::new().map_err(Error::generator("making a histogram"))?;
     let mut clients = Vec::with_capacity(merge.logs.len());
     for path in &merge.logs {
         let (client, one) = read(path)?;
@@ -51,32 +51,26 @@ pub(crate) fn run(merge: &Merge) -> io::Result<bool> {
         latency.add(&one);
     }
     refuse_mixed(&clients)?;
-    let open_loop = !latency.service.is_empty();
-    let of = |histogram| Distribution::of(histogram, &merge.percentiles.list);
     let sum = Sum {
-        schema: "loadgen-merge/1",
+        schema: "loadgen-merge/2",
         logs: clients.len(),
         seconds: clients.iter().map(|client| client.seconds).fold(0.0, f64::max),
         messages: latency.response.len(),
         messages_per_second: clients.iter().map(|client| client.messages_per_second).sum(),
-        latency: LatencySummary {
-            response: of(&latency.response),
-            service: open_loop.then(|| of(&latency.service)),
-            lateness: open_loop.then(|| of(&latency.lateness)),
-        },
+        latency: LatencySummary::of(&latency, &merge.percentiles.list),
         clients,
     };
-    let shown = show(&if merge.json { to_json(&sum)? } else { text(&sum) });
+    let shown = if merge.json { output::json(&sum) } else { output::text(&text(&sum)) };
     if let Some(path) = &merge.hgrm {
-        write_whole(path, hgrm(&latency.response).as_bytes())?;
+        write_whole(path, hgrm(&latency.response).as_bytes()).map_err(Error::Write)?;
     }
-    shown
+    Ok(if shown? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn read(path: &Path) -> io::Result<(Client, Latency)> {
-    let (latency, length) = fs::read(path).and_then(|bytes| read_log(&bytes)).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
-    })?;
+fn read(path: &Path) -> Result<(Client, Latency)> {
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let log = read_log(&bytes).map_err(|reason| Error::NotALog { path: path.into(), reason });
+    let (latency, length) = log?;
     let (seconds, messages) = (length.as_secs_f64(), latency.response.len());
     let client = Client {
         log: path.display().to_string(),
@@ -88,15 +82,15 @@ fn read(path: &Path) -> io::Result<(Client, Latency)> {
     Ok((client, latency))
 }
 
-/// A log that is given twice would count twice.
-fn refuse_repeated(merge: &Merge) -> io::Result<()> {
+/// Refuses a log that is given twice: its messages would count twice.
+fn refuse_repeated(merge: &Merge) -> Result<()> {
     let mut seen = BTreeMap::new();
     for path in &merge.logs {
-        // One that is not there is complained about when it is read.
+        // Reading a missing log reports it later.
         let Ok(file) = fs::canonicalize(path) else { continue };
         if let Some(before) = seen.insert(file, path) {
-            return Err(wrong(format!(
-                "{} and {} are the same log: give each client's once",
+            return Err(Error::BadSum(format!(
+                "{} and {} are the same log: give each log once",
                 before.display(),
                 path.display()
             )));
@@ -105,21 +99,17 @@ fn refuse_repeated(merge: &Merge) -> io::Result<()> {
     Ok(())
 }
 
-/// The response times of an open loop count from when a message was due, those of a closed loop from
-/// when it was sent: a sum of both says nothing of either.
-fn refuse_mixed(clients: &[Client]) -> io::Result<()> {
+/// Refuses a sum of open and closed loops. Response times of an open loop count from the due time of
+/// a message, and those of a closed loop from its send time.
+fn refuse_mixed(clients: &[Client]) -> Result<()> {
     let open = clients.iter().find(|client| client.open_loop);
     let closed = clients.iter().find(|client| !client.open_loop);
     let (Some(open), Some(closed)) = (open, closed) else { return Ok(()) };
-    Err(wrong(format!(
-        "{} is of an open loop and {} of a closed one: their response times do not mean the same, \
-         merge them apart",
+    Err(Error::BadSum(format!(
+        "{} is of an open loop and {} of a closed loop, and their response times have different \
+         meanings: merge them separately",
         open.log, closed.log
     )))
-}
-
-fn wrong(text: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 fn text(sum: &Sum) -> String {
@@ -131,7 +121,9 @@ fn text(sum: &Sum) -> String {
     let _ = write!(
         text,
         "\n  messages     {} in all; {:.0} /s in all\n{}",
-        sum.messages, sum.messages_per_second, sum.latency
+        sum.messages,
+        sum.messages_per_second,
+        sum.latency.text()
     );
     text
 }
