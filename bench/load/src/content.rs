@@ -138,7 +138,7 @@ const fn tape() -> [u64; BLOCK_WORDS] {
 
 /// The output function of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
 /// generators", 2014): a bijection that spreads every bit of the input over the whole word.
-const fn mix(input: u64) -> u64 {
+pub(crate) const fn mix(input: u64) -> u64 {
     let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -37,6 +37,9 @@ pub(crate) struct Engine {
     /// For each connection a ring of `depth` places for the stamps of the messages in flight.
     stamps: Vec<Stamp>,
     rings: Vec<Ring>,
+    /// For each connection the time at which its last answer would have come if the generator had sent
+    /// each message as soon as it was due and there was room.
+    punctual: Vec<u64>,
     /// Messages in flight on all connections.
     outstanding: usize,
     live: usize,
@@ -81,6 +84,7 @@ impl Engine {
             connections: connections.into_iter().map(Some).collect(),
             stamps: vec![Stamp::default(); count * plan.depth],
             rings: vec![Ring::default(); count],
+            punctual: vec![0; count],
             outstanding: 0,
             live: count,
             buffers: Buffers::new(),
@@ -118,6 +122,11 @@ impl Engine {
             Some(_) => self.depth - self.rings[index].used as usize,
             None => 0,
         }
+    }
+
+    /// When the last answer of this connection would have come from a punctual generator.
+    pub(crate) fn punctual(&self, index: usize) -> u64 {
+        self.punctual[index]
     }
 
     /// Watches a timer descriptor. Its events end a wait and have no other effect.
@@ -161,10 +170,11 @@ impl Engine {
         }
     }
 
-    /// The time until `due` (nanoseconds of the recorder's clock) or the next tick, in milliseconds
-    /// rounded up.
+    /// The time until `due` (nanoseconds of the recorder's clock), the next tick or the next turn of
+    /// the slow readers, in milliseconds rounded up.
     pub(crate) fn timeout_until(&self, due: u64) -> EpollTimeout {
-        let millis = due.min(self.next_tick).saturating_sub(self.now).div_ceil(1_000_000);
+        let due = due.min(self.next_tick).min(self.slow.next_turn());
+        let millis = due.saturating_sub(self.now).div_ceil(1_000_000);
         EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
     }
 
@@ -206,6 +216,7 @@ impl Engine {
             while connection.next_answered() {
                 let stamp = self.stamps[index * self.depth + ring.oldest as usize];
                 self.recorder.answered(now, stamp);
+                self.punctual[index] = stamp.ready + now.saturating_sub(stamp.sent);
                 ring.oldest =
                     if ring.oldest + 1 == self.depth as u32 { 0 } else { ring.oldest + 1 };
                 ring.used -= 1;
@@ -238,6 +249,8 @@ impl Engine {
         if now >= self.next_tick {
             self.next_tick = now + TICK.as_nanos() as u64;
             self.expire(now);
+        }
+        if now >= self.slow.next_turn() {
             self.slow.turn(&mut self.buffers, &self.manner, &mut self.recorder);
         }
         now

@@ -73,7 +73,7 @@ pub use open::{Arrivals, Rate};
 pub use outcome::{Fault, Faults, RATE_TOLERANCE, Sample};
 pub use plan::{Control, Plan, Slice, Until};
 pub use probe::probe;
-pub use recorder::Latency;
+pub use recorder::{LATE, Latency};
 pub use series::Interval;
 pub use session::Session;
 pub use usage::{ClientCpu, SATURATED, STARVED};

@@ -16,14 +16,18 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
+use crate::content::mix;
 use crate::engine::Engine;
 use crate::plan::WAIT_MAX;
-use crate::recorder::Stamp;
+use crate::recorder::{Recorder, Stamp};
 use crate::{Error, Plan, Result, Slice, Until};
 
 /// For a wait shorter than this, in nanoseconds, the loop polls epoll. Setting a timer would take as
 /// long.
 const TOO_SHORT: u64 = 3_000;
+
+/// Most unsent messages that are counted one by one.
+const UNSENT_MAX: f64 = 1e6;
 
 /// When the messages of an open loop are due.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -38,11 +42,12 @@ pub struct Rate {
 }
 
 /// The distribution of the times between two messages of an open loop. Each connection has its own
-/// schedule.
+/// schedule, and the seed of the plan fixes all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
-    /// Equal times. The connections take turns.
+    /// Equal times. The connections take turns. Messages hardly queue, so the latency is lower than
+    /// the latency of independent users.
     Uniform,
     /// Random times, with an exponential distribution: the arrivals of many independent users. The
     /// connections are independent of each other.
@@ -50,6 +55,11 @@ pub enum Arrivals {
 }
 
 impl Rate {
+    /// `per_second` messages per second at random times, without spinning.
+    pub fn poisson(per_second: f64) -> Rate {
+        Rate { per_second, arrivals: Arrivals::Poisson, spin: false }
+    }
+
     /// `per_second` messages per second at equal times, without spinning.
     pub fn uniform(per_second: f64) -> Rate {
         Rate { per_second, arrivals: Arrivals::Uniform, spin: false }
@@ -104,41 +114,54 @@ pub(crate) fn run(
         }
         now = engine.tick();
     }
-    engine.recorder.unsent(schedule.unsent(engine.recorder.window(), now));
+    schedule.count_unsent(&mut engine.recorder, now);
     engine.drain()
 }
 
-/// The due times of all connections, in nanoseconds of the recorder's clock.
+/// The due times of all connections of a thread.
 struct Schedule {
-    /// The due time of the next message of each connection that has room; the earliest first.
+    /// The start of the slice, in nanoseconds of the recorder's clock. All other times here are in
+    /// nanoseconds since then, so that the seed alone fixes them.
+    began: u64,
+    /// The due time and the number of each connection that has room; the earliest first.
     due: BinaryHeap<Reverse<(u64, usize)>>,
-    /// The due time of the next message of each connection.
-    next: Vec<f64>,
+    connections: Vec<Course>,
     /// The mean time between two messages of one connection.
     period: f64,
     arrivals: Arrivals,
-    random: SmallRng,
+    /// Messages that can still be sent.
     budget: u64,
+}
+
+/// The schedule of one connection.
+struct Course {
+    /// The due time of the next message.
+    next: f64,
+    random: SmallRng,
+    /// When the connection last got room for a message, or would have got room from a punctual
+    /// generator.
+    room_since: u64,
 }
 
 impl Schedule {
     fn new(engine: &Engine, plan: &Plan, rate: &Rate, thread: usize) -> Schedule {
         let gap = 1e9 / rate.per_second;
         let mut schedule = Schedule {
+            began: engine.recorder.began(),
             due: BinaryHeap::with_capacity(engine.count()),
-            next: vec![engine.recorder.now() as f64; engine.count()],
+            connections: Vec::with_capacity(engine.count()),
             period: gap * plan.connections as f64,
             arrivals: rate.arrivals,
-            random: SmallRng::seed_from_u64(plan.seed.wrapping_add(thread as u64)),
             budget: u64::MAX,
         };
         for index in 0..engine.count() {
-            match rate.arrivals {
-                // The connections of all threads take turns.
-                Arrivals::Uniform => {
-                    schedule.next[index] += gap * (index * plan.threads + thread) as f64;
-                }
-                Arrivals::Poisson => schedule.advance(index),
+            // The connections of all threads take turns.
+            let number = (index * plan.threads + thread) as u64;
+            let random = SmallRng::seed_from_u64(mix(mix(plan.seed) ^ number));
+            schedule.connections.push(Course { next: gap * number as f64, random, room_since: 0 });
+            if rate.arrivals == Arrivals::Poisson {
+                schedule.connections[index].next = 0.0;
+                schedule.advance(index);
             }
             if engine.room(index) > 0 {
                 schedule.enter(index);
@@ -149,14 +172,19 @@ impl Schedule {
 
     /// Sends the due messages of the connections that have room.
     fn send_due(&mut self, engine: &mut Engine) {
-        let now = engine.read_clock();
+        let now = engine.read_clock() - self.began;
         while self.budget > 0
             && let Some(&Reverse((due, index))) = self.due.peek()
             && due <= now
         {
             self.due.pop();
             self.budget -= 1;
-            let stamp = Stamp { intended: due, sent: engine.read_clock() };
+            let ready = due.max(self.connections[index].room_since);
+            let stamp = Stamp {
+                intended: self.began + due,
+                ready: self.began + ready,
+                sent: engine.read_clock(),
+            };
             engine.send(index, stamp, 1);
             self.advance(index);
             if engine.room(index) > 0 {
@@ -168,35 +196,53 @@ impl Schedule {
     /// Enters a connection whose answers have just made room.
     fn freed(&mut self, engine: &Engine, index: usize, answered: usize) {
         if answered > 0 && engine.room(index) == answered {
+            self.connections[index].room_since = engine.punctual(index).saturating_sub(self.began);
             self.enter(index);
         }
     }
 
     fn enter(&mut self, index: usize) {
-        self.due.push(Reverse((self.next[index] as u64, index)));
+        self.due.push(Reverse((self.connections[index].next as u64, index)));
     }
 
     fn advance(&mut self, index: usize) {
-        self.next[index] += match self.arrivals {
+        let Course { next, random, .. } = &mut self.connections[index];
+        *next += match self.arrivals {
             Arrivals::Uniform => self.period,
             // The times between events of a Poisson process have an exponential distribution.
-            Arrivals::Poisson => -self.period * (1.0 - self.random.random::<f64>()).ln(),
+            Arrivals::Poisson => -self.period * (1.0 - random.random::<f64>()).ln(),
         };
     }
 
+    /// The next due time, in nanoseconds of the recorder's clock.
     fn next_due(&self) -> Option<u64> {
-        self.due.peek().map(|Reverse((due, _))| *due)
+        self.due.peek().map(|Reverse((due, _))| self.began + *due)
     }
 
-    /// The number of messages that were due in the measured time by `now` and not sent. For random
-    /// arrivals it is the expected number.
-    fn unsent(&self, (from, to): (u64, u64), now: u64) -> u64 {
+    /// Counts the messages that were due by `now` and not sent. Each one would have waited at least
+    /// until the end of the measured time, so it counts with that time.
+    fn count_unsent(&mut self, recorder: &mut Recorder, now: u64) {
         if self.budget == 0 {
-            return 0;
+            return;
         }
-        let (from, to) = (from as f64, to.min(now) as f64);
-        let overdue = self.next.iter().map(|next| to - next.max(from)).filter(|late| *late > 0.0);
-        overdue.map(|late| (late / self.period) as u64 + 1).sum()
+        let end = recorder.window_end().min(now) - self.began;
+        let left = |course: &Course| (end as f64 - course.next).max(0.0) / self.period;
+        let expected: f64 = self.connections.iter().map(left).sum();
+        // With very many messages, one stands for several.
+        let step = (expected / UNSENT_MAX) as u64 + 1;
+        for index in 0..self.connections.len() {
+            loop {
+                let due = self.connections[index].next as u64;
+                if due >= end {
+                    break;
+                }
+                recorder.unsent(self.began + due, self.began + end, step);
+                match step {
+                    1 => self.advance(index),
+                    _ => self.connections[index].next += self.period * step as f64,
+                }
+            }
+        }
     }
 }
 

@@ -155,7 +155,7 @@ pub struct Sample {
     /// Open loop: messages that were due in the measured time. Closed loop: 0.
     pub due: u64,
     /// Due messages that were never sent, because their connection was still waiting for earlier
-    /// messages. For random arrivals it is the expected number.
+    /// messages. Their response times count as the time from when they were due until the end.
     pub unsent: u64,
 }
 
@@ -170,6 +170,12 @@ impl Sample {
     /// Messages per second, all connections together.
     pub fn rate(&self) -> f64 {
         per_second(self.messages, self.elapsed)
+    }
+
+    /// Open loop: the messages that came back, as a share of those that were due. `None` if none was
+    /// due.
+    pub fn achieved(&self) -> Option<f64> {
+        (self.due > 0).then(|| self.messages as f64 / self.due as f64)
     }
 
     /// Open loop: whether the due messages came back, within [`RATE_TOLERANCE`].

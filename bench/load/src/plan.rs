@@ -18,7 +18,7 @@ pub(crate) const DATAGRAM_SIZE: usize = 65_507;
 /// Largest message, in bytes. A larger one takes a second or more on loopback.
 const SIZE_MAX: usize = 1 << 30;
 
-/// Most messages in flight in all. Each has a stamp of 16 bytes in memory.
+/// Most messages in flight in all. Each has a stamp of 24 bytes in memory.
 const IN_FLIGHT_MAX: usize = 1 << 24;
 
 /// Longest duration of any option: one year. Sums of such durations cannot overflow.

@@ -12,6 +12,8 @@ use crate::{Control, Error, Fault, Faults, Plan, Result, Sample, Slice, Until};
 
 /// Longest time that a histogram holds. A longer time counts as this one.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// Largest share of the median response time that may be the generator's own lateness.
+pub const LATE: f64 = 0.1;
 /// Significant decimal digits of a recorded time. The error is at most 0.1 %.
 const DIGITS: u8 = 3;
 
@@ -26,6 +28,10 @@ pub struct Latency {
     pub service: Histogram<u64>,
     /// From the intended to the actual send. Recorded in an open loop only.
     pub lateness: Histogram<u64>,
+    /// The part of the lateness that the generator caused. It counts from the moment when a punctual
+    /// generator would have sent the message, with the same service times. Recorded in an open loop
+    /// only.
+    pub own_lateness: Histogram<u64>,
 }
 
 impl Latency {
@@ -34,7 +40,14 @@ impl Latency {
         let empty = || -> std::result::Result<Histogram<u64>, CreationError> {
             Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, DIGITS)
         };
-        let latency = || Ok(Latency { response: empty()?, service: empty()?, lateness: empty()? });
+        let latency = || {
+            Ok(Latency {
+                response: empty()?,
+                service: empty()?,
+                lateness: empty()?,
+                own_lateness: empty()?,
+            })
+        };
         latency().map_err(|error: CreationError| io::Error::other(error))
     }
 
@@ -44,11 +57,28 @@ impl Latency {
         let _ = self.response.add(&other.response);
         let _ = self.service.add(&other.service);
         let _ = self.lateness.add(&other.lateness);
+        let _ = self.own_lateness.add(&other.own_lateness);
+    }
+
+    /// Whether the generator was so late that the response times are its own: its median lateness is
+    /// more than [`LATE`] of the median response time. `None` in a closed loop.
+    pub fn is_late(&self) -> Option<bool> {
+        let [own, response] = [&self.own_lateness, &self.response]
+            .map(|histogram| histogram.value_at_quantile(0.5) as f64);
+        (!self.own_lateness.is_empty()).then_some(own > response * LATE)
     }
 
     /// A message is sent: how late?
     pub(crate) fn sending(&mut self, stamp: Stamp) {
         record(&mut self.lateness, stamp.sent.saturating_sub(stamp.intended));
+        record(&mut self.own_lateness, stamp.sent.saturating_sub(stamp.ready));
+    }
+
+    /// `count` messages were due `nanos` before the end of the measured time, and were never sent.
+    pub(crate) fn unsent(&mut self, nanos: u64, count: u64) {
+        for histogram in [&mut self.response, &mut self.lateness] {
+            histogram.saturating_record_n(nanos.max(1), count);
+        }
     }
 
     /// A message has come back: after how long?
@@ -64,6 +94,7 @@ impl Latency {
         self.response.reset();
         self.service.reset();
         self.lateness.reset();
+        self.own_lateness.reset();
     }
 }
 
@@ -71,13 +102,15 @@ impl Latency {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stamp {
     pub(crate) intended: u64,
+    /// When a punctual generator would have sent the message.
+    pub(crate) ready: u64,
     pub(crate) sent: u64,
 }
 
 impl Stamp {
     /// A message that is sent at its intended time.
     pub(crate) fn at(now: u64) -> Stamp {
-        Stamp { intended: now, sent: now }
+        Stamp { intended: now, ready: now, sent: now }
     }
 }
 
@@ -99,6 +132,8 @@ struct Run {
     sample: Sample,
     meter: Option<Meter>,
     open_loop: bool,
+    /// The start, in nanoseconds of the clock.
+    began: u64,
     /// The measured time, in nanoseconds of the clock. Messages that come back from `from` until
     /// `to` count.
     from: u64,
@@ -106,6 +141,13 @@ struct Run {
     last_answer: u64,
     answered: u64,
     published: u64,
+}
+
+impl Run {
+    /// Whether the message was due inside the measured time.
+    fn is_due(&self, stamp: Stamp) -> bool {
+        stamp.intended >= self.from && stamp.intended < self.to
+    }
 }
 
 impl Recorder {
@@ -127,7 +169,8 @@ impl Recorder {
 
     /// Starts a slice, and sets its measured time.
     pub(crate) fn begin(&mut self, slice: &Slice) {
-        let from = self.now() + slice.warmup.as_nanos() as u64;
+        let began = self.now();
+        let from = began + slice.warmup.as_nanos() as u64;
         let to = match slice.until {
             Until::Elapsed(duration) => from + duration.as_nanos() as u64,
             Until::Messages(_) => u64::MAX,
@@ -137,7 +180,7 @@ impl Recorder {
             series.begin(from);
         }
         let meter = Some(Meter::start());
-        self.run = Run { meter, open_loop, from, to, last_answer: from, ..Run::default() };
+        self.run = Run { meter, open_loop, began, from, to, last_answer: from, ..Run::default() };
     }
 
     /// Ends a drained slice, and returns its counters.
@@ -164,9 +207,9 @@ impl Recorder {
         self.run.to
     }
 
-    /// Start and end of the measured time, in nanoseconds of the clock.
-    pub(crate) fn window(&self) -> (u64, u64) {
-        (self.run.from, self.run.to)
+    /// The start of the slice, in nanoseconds of the clock.
+    pub(crate) fn began(&self) -> u64 {
+        self.run.began
     }
 
     /// Whether sending is over: the measured time has ended, or the stop flag is set.
@@ -180,10 +223,8 @@ impl Recorder {
         if !run.open_loop {
             return;
         }
-        if stamp.intended >= run.from && stamp.intended <= run.to {
+        if run.is_due(stamp) {
             run.sample.due += 1;
-        }
-        if stamp.sent >= run.from {
             self.latency.sending(stamp);
             if let Some(series) = &mut self.series {
                 series.sending(stamp);
@@ -193,8 +234,9 @@ impl Recorder {
 
     /// Records a message that has come back whole.
     ///
-    /// The rate counts the messages that come back inside the measured time. The latency also counts
-    /// those of the drain: without them, the slowest messages would be missing.
+    /// The rate counts the messages that come back inside the measured time. The latency of a closed
+    /// loop also counts those of the drain: without them, the slowest messages would be missing. The
+    /// latency of an open loop counts the messages that are due inside the measured time.
     pub(crate) fn answered(&mut self, now: u64, stamp: Stamp) {
         let run = &mut self.run;
         run.answered += 1;
@@ -204,7 +246,7 @@ impl Recorder {
         if counts && let Some(series) = &mut self.series {
             series.count_message();
         }
-        if now >= run.from {
+        if if run.open_loop { run.is_due(stamp) } else { now >= run.from } {
             self.latency.answered(now, stamp, run.open_loop);
             if let Some(series) = &mut self.series {
                 series.answered(now, stamp, run.open_loop);
@@ -225,10 +267,19 @@ impl Recorder {
         self.run.sample.faults
     }
 
-    /// Counts messages that were due in the measured time and not sent.
-    pub(crate) fn unsent(&mut self, count: u64) {
+    /// Counts `count` messages that were due at `intended` and not sent until `end`, the end of the
+    /// measured time. A user would have waited at least until then.
+    pub(crate) fn unsent(&mut self, intended: u64, end: u64, count: u64) {
+        if intended < self.run.from {
+            return;
+        }
         self.run.sample.due += count;
         self.run.sample.unsent += count;
+        let waited = end - intended;
+        self.latency.unsent(waited, count);
+        if let Some(series) = &mut self.series {
+            series.unsent(waited, count);
+        }
     }
 
     /// Publishes the progress, and ends the current interval if its time is over. A loop calls this

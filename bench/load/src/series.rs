@@ -41,8 +41,8 @@ struct Packed {
     start: u64,
     length: u64,
     messages: u64,
-    /// Response, service and lateness.
-    histograms: [Vec<u8>; 3],
+    /// Response, service, lateness and own lateness.
+    histograms: [Vec<u8>; 4],
 }
 
 impl Series {
@@ -77,6 +77,10 @@ impl Series {
         self.current.sending(stamp);
     }
 
+    pub(crate) fn unsent(&mut self, nanos: u64, count: u64) {
+        self.current.unsent(nanos, count);
+    }
+
     /// Counts a message that came back inside the measured time.
     pub(crate) fn count_message(&mut self) {
         self.messages += 1;
@@ -103,8 +107,8 @@ impl Series {
     }
 
     fn finish(&mut self, end: u64) {
-        let Latency { response, service, lateness } = &self.current;
-        let histograms = [response, service, lateness].map(|histogram| {
+        let Latency { response, service, lateness, own_lateness } = &self.current;
+        let histograms = [response, service, lateness, own_lateness].map(|histogram| {
             let mut bytes = Vec::new();
             // Fails only for a count beyond 2^63.
             let _ = self.serializer.serialize(histogram, &mut bytes);
@@ -125,11 +129,12 @@ impl Series {
     /// Finished interval number `index`.
     pub(crate) fn unpack(&self, index: usize) -> Result<Interval> {
         let Packed { start, length, messages, histograms } = &self.done[index];
-        let [response, service, lateness] = histograms;
+        let [response, service, lateness, own_lateness] = histograms;
         let latency = Latency {
             response: unpack(response)?,
             service: unpack(service)?,
             lateness: unpack(lateness)?,
+            own_lateness: unpack(own_lateness)?,
         };
         Ok(Interval {
             start: Duration::from_nanos(start - self.done[0].start),

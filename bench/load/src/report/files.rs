@@ -22,6 +22,14 @@ const HGRM_STEPS: u32 = 5;
 const SUB_BUCKETS: u32 = 2048;
 const NANOS_PER_MILLI: f64 = 1e6;
 
+/// The names of the distributions, in JSON, in CSV and in a log.
+const NAMES: [&str; 4] = ["response", "service", "lateness", "own_lateness"];
+
+/// The distributions, in the order of [`NAMES`].
+fn histograms(latency: &Latency) -> [&Histogram<u64>; 4] {
+    [&latency.response, &latency.service, &latency.lateness, &latency.own_lateness]
+}
+
 /// One line of the CSV file.
 #[derive(Serialize)]
 struct Row {
@@ -50,7 +58,7 @@ pub fn csv(
     percentiles: &[f64],
 ) -> Result<Vec<u8>> {
     let mut header = COLUMNS.map(str::to_owned).to_vec();
-    for name in ["response", "service", "lateness"] {
+    for name in NAMES {
         header.extend(percentiles.iter().map(|percentile| format!("{name}_p{percentile}_ns")));
         header.push(format!("{name}_max_ns"));
     }
@@ -61,7 +69,7 @@ pub fn csv(
         let Interval { start, length, messages, latency } = &interval?;
         let rate = per_second(*messages, *length);
         let mut times_ns = Vec::with_capacity(header.len() - COLUMNS.len());
-        for histogram in [&latency.response, &latency.service, &latency.lateness] {
+        for histogram in histograms(latency) {
             let measured = |ns| (!histogram.is_empty()).then_some(ns);
             let percentile = |percent: &f64| histogram.value_at_quantile(percent / 100.0);
             times_ns.extend(percentiles.iter().map(percentile).map(measured));
@@ -113,7 +121,7 @@ pub fn hgrm(histogram: &Histogram<u64>) -> String {
 }
 
 /// The distributions as a compressed HdrHistogram interval log (V2), in nanoseconds. Each interval
-/// has a line for each distribution, with the tag `response`, `service` or `lateness`.
+/// has a line for each distribution, with its name in JSON as the tag.
 ///
 /// # Errors
 ///
@@ -133,11 +141,7 @@ pub fn log(
         .map_err(Error::generator("writing a log"))?;
     for interval in intervals {
         let Interval { start, length, latency, .. } = interval?;
-        for (name, histogram) in [
-            ("response", &latency.response),
-            ("service", &latency.service),
-            ("lateness", &latency.lateness),
-        ] {
+        for (name, histogram) in NAMES.into_iter().zip(histograms(&latency)) {
             if !histogram.is_empty() {
                 let written = writer.write_histogram(histogram, start, length, Tag::new(name));
                 let written = written.map_err(|error| io::Error::other(error.to_string()));
@@ -163,6 +167,7 @@ pub fn read_log(bytes: &[u8]) -> std::result::Result<(Latency, Duration), String
             Some("response") => &mut latency.response,
             Some("service") => &mut latency.service,
             Some("lateness") => &mut latency.lateness,
+            Some("own_lateness") => &mut latency.own_lateness,
             Some(_) | None => return Err("a line has a tag of another program".to_owned()),
         };
         let packed = STANDARD.decode(interval.encoded_histogram());

@@ -7,7 +7,8 @@ mod text;
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use crate::outcome::per_second;
 use crate::{Fault, Faults, Latency, Plan, RATE_TOLERANCE, Rate, Sample, Slice};
@@ -101,11 +102,12 @@ pub struct Outcome {
     pub bytes: u64,
     /// Payload in one direction per second, on all connections together.
     pub bytes_per_second: f64,
-    /// Open loop: achieved rate, as a share of the requested rate.
-    pub achieved_ratio: Option<f64>,
     /// Open loop: messages that were due; `null` in a closed loop.
     pub due: Option<u64>,
-    /// Open loop: due messages that were never sent; `null` in a closed loop.
+    /// Open loop: messages that came back, as a share of those that were due.
+    pub achieved_ratio: Option<f64>,
+    /// Open loop: due messages that were never sent. They are in the distributions of response time
+    /// and lateness, with the time from when they were due until the end of the run.
     pub unsent: Option<u64>,
 }
 
@@ -118,10 +120,13 @@ pub struct LatencySummary {
     pub service: Option<Distribution>,
     /// From the intended to the actual send; `null` in a closed loop.
     pub lateness: Option<Distribution>,
+    /// The part of the lateness that the generator caused; `null` in a closed loop.
+    pub own_lateness: Option<Distribution>,
 }
 
-/// A distribution of times.
-#[derive(Clone, Debug, Serialize)]
+/// A distribution of times. In its JSON form, percentile 99.9 is `p99.9_ns`, and the number of
+/// messages beyond it is `p99.9_beyond`.
+#[derive(Clone, Debug)]
 pub struct Distribution {
     /// Number of messages.
     pub count: u64,
@@ -138,7 +143,7 @@ pub struct Distribution {
 }
 
 /// One percentile of a distribution.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Percentile {
     /// From 0 to 100.
     pub percentile: f64,
@@ -168,6 +173,9 @@ pub struct Client {
     /// Whether that share is so large that other programs delayed the messages; `null` if the share
     /// is unavailable.
     pub starved: Option<bool>,
+    /// Whether the median of `own_lateness` is more than a tenth of the median response time. Then the
+    /// response times are those of the generator. `null` in a closed loop.
+    pub late: Option<bool>,
     /// Context switches because a thread waited.
     pub voluntary_switches: u64,
     /// Context switches because another thread wanted the core.
@@ -195,7 +203,6 @@ impl Report {
     /// Reports a run, with these percentiles from 0 to 100.
     pub fn new(run: &Run<'_>, percentiles: &[f64]) -> Report {
         let Run { plan, slice, sample, latency, .. } = run;
-        let achieved_ratio = slice.rate.map(|rate| sample.rate() / rate.per_second);
         let is_open = slice.rate.is_some();
         Report {
             schema: SCHEMA,
@@ -209,15 +216,15 @@ impl Report {
                 messages_per_second_per_connection: sample.rate() / plan.connections as f64,
                 bytes: sample.bytes,
                 bytes_per_second: per_second(sample.bytes, sample.elapsed),
-                achieved_ratio,
                 due: is_open.then_some(sample.due),
+                achieved_ratio: sample.achieved(),
                 unsent: is_open.then_some(sample.unsent),
             },
             latency: LatencySummary::of(latency, percentiles),
-            client: Client::of(sample, slice),
+            client: Client::of(sample, slice, latency),
             faults: sample.faults.iter().map(|(fault, count)| (fault.name(), count)).collect(),
             first_fault: run.first_fault.clone(),
-            invalid: invalid(sample, achieved_ratio),
+            invalid: invalid(sample),
         }
     }
 
@@ -227,7 +234,7 @@ impl Report {
     }
 }
 
-fn invalid(sample: &Sample, achieved_ratio: Option<f64>) -> Vec<String> {
+fn invalid(sample: &Sample) -> Vec<String> {
     let mut reasons = Vec::new();
     if sample.faults.total() > 0 {
         reasons.push(format!("connections failed: {}{}", sample.faults, advice(&sample.faults)));
@@ -235,14 +242,14 @@ fn invalid(sample: &Sample, achieved_ratio: Option<f64>) -> Vec<String> {
     if sample.messages == 0 {
         reasons.push("no message came back in the measured time".to_owned());
     }
-    if let Some(ratio) = achieved_ratio
+    if let Some(ratio) = sample.achieved()
         && !sample.kept_up()
     {
         reasons.push(format!(
-            "the generator achieved {:.1} % of the target rate, and the latency is valid only within \
-             {:.0} % of it. Give a lower rate, more connections, more depth, or a longer time",
+            "{:.1} % of the due messages came back in time, and {:.0} % are needed. Give a lower rate, \
+             more connections, more depth, or a longer time",
             ratio * 100.0,
-            RATE_TOLERANCE * 100.0
+            (1.0 - RATE_TOLERANCE) * 100.0
         ));
     }
     reasons
@@ -296,6 +303,7 @@ impl LatencySummary {
             response: of(&latency.response),
             service: of(&latency.service),
             lateness: of(&latency.lateness),
+            own_lateness: of(&latency.own_lateness),
         }
     }
 }
@@ -319,8 +327,24 @@ impl Distribution {
     }
 }
 
+impl Serialize for Distribution {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("count", &self.count)?;
+        map.serialize_entry("min_ns", &self.min_ns)?;
+        map.serialize_entry("mean_ns", &self.mean_ns)?;
+        map.serialize_entry("stdev_ns", &self.stdev_ns)?;
+        map.serialize_entry("max_ns", &self.max_ns)?;
+        for Percentile { percentile, ns, beyond } in &self.percentiles {
+            map.serialize_entry(&format!("p{percentile}_ns"), ns)?;
+            map.serialize_entry(&format!("p{percentile}_beyond"), beyond)?;
+        }
+        map.end()
+    }
+}
+
 impl Client {
-    fn of(sample: &Sample, slice: &Slice) -> Client {
+    fn of(sample: &Sample, slice: &Slice, latency: &Latency) -> Client {
         let cpu = &sample.cpu;
         let per_message = cpu.total().as_nanos() as f64 / sample.messages as f64;
         Client {
@@ -331,6 +355,7 @@ impl Client {
             saturated: (!slice.rate.is_some_and(|rate| rate.spin)).then(|| cpu.saturated()),
             waited: cpu.waited,
             starved: cpu.waited.map(|_| cpu.starved()),
+            late: latency.is_late(),
             voluntary_switches: cpu.voluntary_switches,
             involuntary_switches: cpu.involuntary_switches,
         }

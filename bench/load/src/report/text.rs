@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use textwrap::Options;
 
 use super::{Client, Distribution, LatencySummary, Load, Outcome, Report};
+use crate::{Arrivals, Rate};
 
 /// A percentile with fewer messages beyond it means little.
 const ENOUGH: u64 = 10;
@@ -71,7 +72,13 @@ impl fmt::Display for Text<'_, Report> {
 fn write_load(f: &mut fmt::Formatter<'_>, load: &Load) -> fmt::Result {
     let kind = match &load.rate {
         None => "closed loop".to_owned(),
-        Some(rate) => format!("open loop, {} messages/s in all", grouped(rate.per_second)),
+        Some(Rate { per_second, arrivals, .. }) => {
+            let arrivals = match arrivals {
+                Arrivals::Poisson => "at random times (Poisson)",
+                Arrivals::Uniform => "at equal times",
+            };
+            format!("open loop, {} messages/s in all {arrivals}", grouped(*per_second))
+        }
     };
     writeln!(f, "{TITLE}{}, {kind}{TITLE:#}", load.address)?;
     writeln!(
@@ -107,16 +114,22 @@ fn write_outcome(f: &mut fmt::Formatter<'_>, load: &Load, result: &Outcome) -> f
         grouped(result.messages_per_second),
         figure(result.messages_per_second_per_connection)
     )?;
-    if let (Some(rate), Some(ratio), Some(unsent)) =
-        (&load.rate, result.achieved_ratio, result.unsent)
+    if let (Some(due), Some(ratio), Some(unsent)) =
+        (result.due, result.achieved_ratio, result.unsent)
     {
         writeln!(
             f,
-            "  rate         {:.2} % of {} /s achieved; {} messages were due and never sent",
-            ratio * 100.0,
-            grouped(rate.per_second),
-            grouped(unsent as f64)
+            "  rate         {} messages were due; {:.2} % came back in time",
+            grouped(due as f64),
+            ratio * 100.0
         )?;
+        if unsent > 0 {
+            writeln!(
+                f,
+                "{INDENT}{} were due and never sent: each counts as a response time until the end",
+                grouped(unsent as f64)
+            )?;
+        }
     }
     writeln!(f, "  payload      {} each way in all", bytes_per_second(result.bytes_per_second))
 }
@@ -143,6 +156,12 @@ fn write_client(f: &mut fmt::Formatter<'_>, client: &Client, width: usize) -> fm
         );
         write_note(f, WARNING, "STARVED", &text, width)?;
     }
+    if client.late == Some(true) {
+        let text = "the generator sent late: the median of its own lateness is more than a tenth of \
+                    the median response time, so the response times are its own. Give --spin, more \
+                    --threads, or a lower rate";
+        write_note(f, WARNING, "LATE", text, width)?;
+    }
     if client.saturated == Some(true) {
         let text = "a generator thread used all its CPU time: the figures may be the limit of the \
                     generator, not of the server. Give more --threads, or fewer connections";
@@ -166,18 +185,26 @@ fn write_note(
 
 impl fmt::Display for Text<'_, LatencySummary> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LatencySummary { response, service, lateness } = self.value;
-        match (response, service, lateness) {
-            (None, ..) => writeln!(f, "\n  latency      unavailable: no message came back"),
-            (Some(response), Some(service), Some(lateness)) => write_columns(
-                f,
-                &[
-                    ("response", "intended send to last byte back", response),
-                    ("service", "actual send to last byte back", service),
-                    ("lateness", "intended to actual send", lateness),
-                ],
-            ),
-            (Some(only), ..) => write_columns(f, &[("latency", "send to last byte back", only)]),
+        let LatencySummary { response, service, lateness, own_lateness } = self.value;
+        let columns = match lateness {
+            None => vec![("latency", "send to last byte back", response)],
+            Some(_) => vec![
+                ("response", "intended send to last byte back", response),
+                ("service", "actual send to last byte back", service),
+                ("lateness", "intended to actual send", lateness),
+                (
+                    "own lateness",
+                    "the part of the lateness that the generator caused",
+                    own_lateness,
+                ),
+            ],
+        };
+        let measured =
+            columns.into_iter().filter_map(|(name, text, of)| Some((name, text, of.as_ref()?)));
+        let columns: Vec<_> = measured.collect();
+        match columns.is_empty() {
+            true => writeln!(f, "\n  latency      unavailable: no message came back"),
+            false => write_columns(f, &columns),
         }
     }
 }

@@ -57,7 +57,8 @@ fn json_has_a_schema_the_environment_and_what_was_asked() {
     assert_eq!(report["load"]["message_bytes"], 10);
     assert_eq!(report["result"]["messages"], 100);
     assert_eq!(report["result"]["bytes"], 1000);
-    assert_eq!(report["latency"]["response"]["percentiles"][1]["percentile"], 75.0);
+    assert!(report["latency"]["response"]["p75_ns"].as_u64().unwrap() > 0);
+    assert!(report["latency"]["response"]["p75_beyond"].as_u64().unwrap() <= 25);
     assert_eq!(report["latency"]["service"], Value::Null);
     assert_eq!(report["result"]["due"], Value::Null, "nothing is due in a closed loop");
     assert_eq!(report["invalid"], Value::Array(Vec::new()));
@@ -343,13 +344,34 @@ fn a_signal_while_connections_are_opened_ends_the_process() {
 #[test]
 fn a_rate_that_is_not_achieved_makes_the_run_invalid() {
     let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
-    let output = loadgen(&[&server.addr.to_string(), "-R", "1000", "-d", "300ms", "--json"]);
+    let addr = server.addr.to_string();
+    let output = loadgen(&[&addr, "-R", "1000", "-d", "300ms", "--warmup", "0s", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = json(&output);
     assert!(report["result"]["achieved_ratio"].as_f64().unwrap() < 0.5);
     assert!(report["result"]["unsent"].as_u64().unwrap() > 100);
     assert!(report["latency"]["service"]["count"].as_u64().unwrap() > 0);
-    assert!(report["invalid"][0].as_str().unwrap().contains("of the target rate"));
+    assert_eq!(report["latency"]["response"]["count"], report["result"]["due"]);
+    assert!(report["invalid"][0].as_str().unwrap().contains("due messages came back in time"));
+}
+
+#[test]
+fn a_generator_that_is_kept_from_sending_says_that_it_is_late() {
+    let server = Server::echo();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([&server.addr.to_string(), "-c", "4", "-R", "500", "-d", "1s", "--warmup", "0s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(child.id() as i32);
+    while child.try_wait().unwrap().is_none() {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        thread::sleep(Duration::from_millis(60));
+        kill(pid, Signal::SIGCONT).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(text.contains("LATE         the generator sent late"), "{text}");
 }
 
 #[test]

@@ -88,13 +88,13 @@ fn a_slice_counts_the_window_only_and_ends_drained() {
     let server = Server::with_flaw(|_, _| Flaw::Delay(DELAY));
     let plan = Plan { connections: 2, ..Plan::new(server.addr) };
     let mut session = Session::open(&plan).unwrap();
-    let slice = Slice::lasting(Duration::from_millis(100)).after(Duration::from_millis(100));
+    let slice = Slice::lasting(Duration::from_millis(400)).after(Duration::from_millis(400));
     let began = Instant::now();
     let sample = session.run(&slice).unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(200));
-    assert_eq!(sample.elapsed, Duration::from_millis(100));
-    // At most 20 messages of a connection fit into the measured time, and one more at its edge.
-    assert!((1..=2 * 21).contains(&sample.messages), "{}", sample.messages);
+    assert!(began.elapsed() >= Duration::from_millis(800));
+    assert_eq!(sample.elapsed, Duration::from_millis(400));
+    // At most 80 messages of a connection fit into the measured time, and one more at its edge.
+    assert!((1..=2 * 81).contains(&sample.messages), "{}", sample.messages);
     assert!(plan.control.answered() > sample.messages, "the warm-up was counted");
     // No message is left in flight: the next run starts with its own message.
     let sample = session.run(&Slice::of_messages(2)).unwrap();

@@ -51,7 +51,7 @@ fn files_hold_what_was_measured() {
     let table = csv(session.intervals(), plan.size, &[50.0, 99.0]).unwrap();
     let table = String::from_utf8(table).unwrap();
     let columns: Vec<usize> = table.lines().map(|line| line.split(',').count()).collect();
-    assert_eq!(columns, [5 + 3 * 3; 5], "{table}");
+    assert_eq!(columns, [5 + 4 * 3; 5], "{table}");
     assert!(table.starts_with("start_seconds,seconds,messages,"), "{table}");
     let first: Vec<&str> = table.lines().nth(1).unwrap().split(',').collect();
     let interval = session.intervals().next().unwrap().unwrap();
@@ -69,6 +69,7 @@ fn files_hold_what_was_measured() {
     assert_eq!(read.response, latency.response);
     assert_eq!(read.service, latency.service);
     assert_eq!(read.lateness, latency.lateness);
+    assert_eq!(read.own_lateness, latency.own_lateness);
     assert_eq!(length, Duration::from_millis(200));
 }
 

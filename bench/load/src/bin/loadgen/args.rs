@@ -128,7 +128,7 @@ pub(crate) struct Load {
     rate: Option<f64>,
 
     /// The distribution of the times between two messages of an open loop
-    #[arg(long, value_enum, default_value_t = Spread::Uniform, requires = "open_loop")]
+    #[arg(long, value_enum, default_value_t = Spread::Poisson, requires = "open_loop")]
     arrivals: Spread,
 
     /// Open loop: poll instead of sleeping until the next message is due. Messages leave more
