@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::Pid;
-
-use crate::build::{Binaries, build_servers};
-use crate::compare::result::Origin;
-use server_process::catalogue::{Concurrency, PerClient, SERVERS, Server, Traits};
+use nix::sys::resource::{Resource, getrlimit};
+use server_process::catalogue::{Concurrency, SERVERS, Server, Traits};
 use server_process::process::{Process, command_for, free_addr};
+
+use crate::layout::pinned;
+use crate::results::Origin;
+use crate::workspace::{Binaries, build};
 
 /// Descriptors that a server needs besides those of its clients.
 const DESCRIPTOR_RESERVE: u64 = 40;
@@ -23,15 +22,6 @@ const YARDSTICKS: &[(&str, &str, &[&str])] = &[
     ("tokio-n", "tokio_echo", &[]),
     ("smol", "smol_echo", &[]),
 ];
-
-/// What is assumed of a server that we know nothing about.
-const UNKNOWN: Traits = Traits {
-    concurrency: Concurrency::Unbounded,
-    spins: false,
-    scans: false,
-    descriptor_ceiling: None,
-    per_client: PerClient::Entry,
-};
 
 /// A server that takes part in a benchmark.
 #[derive(Clone, Debug)]
@@ -59,7 +49,7 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     let chosen: Vec<&Server> = SERVERS.iter().filter(|server| all || !server.variant).collect();
     let mut packages: Vec<&str> = chosen.iter().map(|server| server.package).collect();
     packages.dedup();
-    let binaries = build_servers(&packages, &[])?;
+    let binaries = build(&packages, &[])?;
     let mut entrants = Vec::new();
     for server in chosen {
         let command = command(&binaries, server.package, server.args)?;
@@ -87,18 +77,18 @@ pub fn names_of_workspace(all: bool) -> impl Iterator<Item = (&'static str, Trai
 pub fn yardsticks() -> io::Result<Vec<Entrant>> {
     let mut examples: Vec<&str> = YARDSTICKS.iter().map(|(_, example, _)| *example).collect();
     examples.dedup();
-    let binaries = build_servers(&[], &examples)?;
+    let binaries = build(&[], &examples)?;
     let entrants = YARDSTICKS.iter().map(|(name, example, args)| {
         let (name, origin) = ((*name).to_owned(), Origin::Yardstick);
         let command = command(&binaries, example, args)?;
-        Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: true })
+        Ok(Entrant { name, origin, traits: Traits::UNLIMITED, command, announces: true })
     });
     entrants.collect()
 }
 
 /// The names that [`yardsticks`] would return.
 pub fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
-    YARDSTICKS.iter().map(|(name, ..)| (*name, UNKNOWN))
+    YARDSTICKS.iter().map(|(name, ..)| (*name, Traits::UNLIMITED))
 }
 
 /// Anyone's server, in any language: `name=command {addr}`. The command is split at blanks.
@@ -116,7 +106,7 @@ pub fn given(text: &str) -> Result<Entrant, String> {
         return Err("the command must say where to listen: {addr}, or {host} and {port}".to_owned());
     }
     let (name, origin) = (name.to_owned(), Origin::Given);
-    Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: false })
+    Ok(Entrant { name, origin, traits: Traits::UNLIMITED, command, announces: false })
 }
 
 impl Entrant {
@@ -168,39 +158,11 @@ pub fn excuse(traits: &Traits, connections: usize) -> Option<String> {
     None
 }
 
-/// Raises the soft limit of descriptors to the hard one. The servers inherit it.
-///
-/// # Errors
-///
-/// Those of setrlimit(2); none is expected.
-pub fn raise_descriptor_limit() -> io::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
-}
-
 fn command(binaries: &Binaries, target: &str, args: &[&str]) -> io::Result<Vec<String>> {
     let path = binaries.get(target).and_then(|path| path.to_str());
     let path = path.ok_or_else(|| io::Error::other(format!("cargo built no {target}")))?;
     let words = [path].into_iter().chain(args.iter().copied()).chain(["--addr", "{addr}"]);
     Ok(words.map(str::to_owned).collect())
-}
-
-/// Runs `start` with this thread on the given CPUs; a child inherits them. Then puts it back.
-fn pinned<T>(cpus: &[usize], start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    if cpus.is_empty() {
-        return start();
-    }
-    let this_thread = Pid::from_raw(0);
-    let before = sched_getaffinity(this_thread)?;
-    let mut wanted = CpuSet::new();
-    for cpu in cpus {
-        wanted.set(*cpu)?;
-    }
-    sched_setaffinity(this_thread, &wanted)
-        .map_err(|error| io::Error::other(format!("cannot pin to CPUs {cpus:?}: {error}")))?;
-    let started = start();
-    sched_setaffinity(this_thread, &before)?;
-    started
 }
 
 #[cfg(test)]
@@ -218,12 +180,12 @@ mod tests {
 
     #[test]
     fn a_server_is_excused_from_what_its_traits_exclude() {
-        let one = Traits { concurrency: Concurrency::AtMost(1), ..UNKNOWN };
+        let one = Traits { concurrency: Concurrency::AtMost(1), ..Traits::UNLIMITED };
         assert_eq!(excuse(&one, 1), None);
         assert_eq!(excuse(&one, 2).unwrap(), "serves 1 client at a time");
-        let select = Traits { descriptor_ceiling: Some(1024), ..UNKNOWN };
+        let select = Traits { descriptor_ceiling: Some(1024), ..Traits::UNLIMITED };
         assert_eq!(excuse(&select, 916), None);
         assert!(excuse(&select, 1016).is_some());
-        assert!(excuse(&UNKNOWN, usize::MAX / 2).unwrap().contains("descriptors"));
+        assert!(excuse(&Traits::UNLIMITED, usize::MAX / 2).unwrap().contains("descriptors"));
     }
 }

@@ -13,9 +13,11 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::connecting::Connecting;
 use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
 use crate::dialer;
-use crate::recorder::{Recorder, Stamp};
+use crate::latency::Stamp;
+use crate::recorder::Recorder;
 use crate::{Error, Fault, Plan, Result, Slice, Until};
 
 /// Time between two checks for timeouts, in milliseconds.
@@ -111,7 +113,7 @@ impl Churn {
 
     fn connect(&self, index: usize, id: u64, began: u64) -> io::Result<Visit> {
         let source = dialer::source(&self.plan.sources, id as usize);
-        let connecting = self.plan.address.connect(source)?;
+        let connecting = Connecting::begin(&self.plan.address, source)?;
         // The first event says that the connection is established: the socket is writable.
         let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
         let event = EpollEvent::new(interest | EpollFlags::EPOLLET, index as u64);

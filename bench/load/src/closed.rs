@@ -4,7 +4,7 @@
 //! the server stalls, the loop sends nothing and measures nothing. The open loop measures that.
 
 use crate::engine::Engine;
-use crate::recorder::Stamp;
+use crate::latency::Stamp;
 use crate::{Result, Slice, Until};
 
 /// Runs one slice.

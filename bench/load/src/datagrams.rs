@@ -12,7 +12,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use socket2::Socket;
 
 use crate::content::Content;
-use crate::recorder::{Recorder, Stamp};
+use crate::latency::Stamp;
+use crate::recorder::Recorder;
 use crate::verifier::{Arrival, DatagramVerifier};
 use crate::{Error, Fault, Plan, Result, Slice, Until};
 

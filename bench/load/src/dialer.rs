@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
+use crate::connecting::Connecting;
 use crate::{Address, Error, Fault, Plan, Result};
 
 /// Connects that are under way at the same time. The number hides the round trip to a distant
@@ -39,7 +40,8 @@ impl Dialer<'_> {
                 self.pace();
                 let source = source(&self.plan.sources, self.dialled);
                 self.dialled += 1;
-                batch.push(self.plan.address.connect(source).map_err(|e| self.explain(e))?);
+                let connecting = Connecting::begin(&self.plan.address, source);
+                batch.push(connecting.map_err(|e| self.explain(e))?);
             }
             let deadline = Instant::now() + self.plan.timeout;
             for connecting in batch {

@@ -15,7 +15,8 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
-use crate::recorder::{Recorder, Stamp};
+use crate::latency::Stamp;
+use crate::recorder::Recorder;
 use crate::slow::SlowReaders;
 use crate::{Error, Fault, Plan, Result};
 

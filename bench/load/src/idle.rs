@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::Socket;
 
-use crate::address::poll_timeout;
+use crate::connecting::poll_timeout;
 use crate::{Error, Fault, Faults, Result};
 
 /// Most events for one epoll_wait(2).

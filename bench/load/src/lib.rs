@@ -29,8 +29,8 @@
 //! | `churn` | a new connection for each message |
 //! | `datagrams` | one UDP datagram for each message |
 //! | `idle`, `slow` | silent clients, and clients that hardly read |
-//! | `address`, `dialer` | the server's address, and opening many connections to the server |
-//! | `recorder`, `series` | the histograms of a run, and of its intervals |
+//! | `connecting`, `dialer` | opening a connection, and opening many |
+//! | `latency`, `recorder`, `series` | the histograms of a run, and of its intervals |
 //! | `outcome`, `usage` | counts and faults, and the CPU time of the generator |
 //! | `find_max` | the highest rate at which a promise about response time is kept |
 //! | [`report`] | the result as text, JSON, CSV, percentile text and HdrHistogram log |
@@ -40,9 +40,9 @@
 //! Run client and server as separate processes. In one process their CPU times, descriptors and
 //! scheduling cannot be told apart.
 
-mod address;
 mod churn;
 mod closed;
+mod connecting;
 mod connection;
 mod content;
 mod datagrams;
@@ -51,6 +51,7 @@ mod engine;
 mod error;
 mod find_max;
 mod idle;
+mod latency;
 mod limits;
 mod open;
 mod outcome;
@@ -65,16 +66,16 @@ mod slow;
 mod usage;
 mod verifier;
 
-pub use address::Address;
 pub use content::Content;
 pub use error::{Error, Result};
 pub use find_max::{Objective, Step, find_max};
+pub use latency::{LATE, Latency};
 pub use open::{Arrivals, Rate};
 pub use outcome::{Fault, Faults, RATE_TOLERANCE, Sample};
 pub use plan::{Control, Plan, Slice, Until};
 pub use probe::probe;
-pub use recorder::{LATE, Latency};
 pub use series::Interval;
+pub use server_process::address::Address;
 pub use session::Session;
 pub use usage::{ClientCpu, SATURATED, STARVED};
 pub use verifier::{Arrival, DatagramVerifier, StreamVerifier};

@@ -4,8 +4,9 @@ use std::fs;
 use std::net::IpAddr;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use server_process::address::Transport;
 
-use crate::{Address, Error, Plan, Result};
+use crate::{Error, Plan, Result};
 
 /// Descriptors for everything but connections: the standard streams, epoll, timers, files.
 const DESCRIPTOR_RESERVE: u64 = 32;
@@ -20,7 +21,7 @@ const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// [`Error::TooMany`]: which side runs out of what, and what to do.
 pub(crate) fn prepare(plan: &Plan) -> Result<()> {
     check_descriptors(plan.total_connections() as u64)?;
-    if let Address::Tcp(_) | Address::Udp(_) = plan.address {
+    if plan.address.transport() != Transport::Unix {
         check_ports(plan.total_connections() as u64, &plan.sources)?;
     }
     Ok(())

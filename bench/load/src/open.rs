@@ -18,8 +18,9 @@ use serde::Serialize;
 
 use crate::content::mix;
 use crate::engine::Engine;
+use crate::latency::Stamp;
 use crate::plan::WAIT_MAX;
-use crate::recorder::{Recorder, Stamp};
+use crate::recorder::Recorder;
 use crate::{Error, Plan, Result, Slice, Until};
 
 /// For a wait shorter than this, in nanoseconds, the loop polls epoll. Setting a timer would take as

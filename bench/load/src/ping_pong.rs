@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::libc::MSG_DONTWAIT;
 
 use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
-use crate::recorder::{Recorder, Stamp};
+use crate::latency::Stamp;
+use crate::recorder::Recorder;
 use crate::{Error, Fault, Plan, Result, Slice, Until};
 
 /// Longest wait of one read (SO_RCVTIMEO). Between two reads the thread checks for the timeout.

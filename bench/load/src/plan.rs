@@ -124,6 +124,12 @@ impl Plan {
             || self.idle + self.slow_readers > 0
     }
 
+    /// Whether `source` is an address of the server's IP version.
+    fn is_reachable_from(&self, source: &IpAddr) -> bool {
+        let server = self.address.socket_addr();
+        server.is_ok_and(|address| address.is_ipv4() == source.is_ipv4())
+    }
+
     /// Checks that the plan makes sense.
     ///
     /// # Errors
@@ -168,7 +174,7 @@ impl Plan {
              idle connections nor slow readers"
         } else if self.is_udp() && self.size > DATAGRAM_SIZE {
             "a datagram holds 65507 bytes at most: give a smaller size"
-        } else if self.sources.iter().any(|source| !self.address.is_reachable_from(source)) {
+        } else if self.sources.iter().any(|source| !self.is_reachable_from(source)) {
             "a source address cannot reach the server: give sources of the server's IP version"
         } else {
             return Ok(());

@@ -1,120 +1,14 @@
 //! The clock, the counters and the histograms of one generator thread.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::{CreationError, Histogram};
-
+use crate::latency::{Latency, Stamp};
 use crate::series::Series;
 use crate::usage::Meter;
-use crate::{Control, Error, Fault, Faults, Plan, Result, Sample, Slice, Until};
+use crate::{Control, Fault, Faults, Plan, Result, Sample, Slice, Until};
 
-/// Longest time that a histogram holds. A longer time counts as this one.
-const LONGEST: Duration = Duration::from_secs(3600);
-/// Largest share of the median response time that may be the generator's own lateness.
-pub const LATE: f64 = 0.1;
-/// Significant decimal digits of a recorded time. The error is at most 0.1 %.
-const DIGITS: u8 = 3;
-
-/// The three distributions of a run, in nanoseconds.
-#[derive(Clone, Debug)]
-pub struct Latency {
-    /// From the intended send to the last byte back: what a user waits. In a closed loop a message
-    /// is intended when it is sent.
-    pub response: Histogram<u64>,
-    /// From the actual send to the last byte back: what the server and the network take. Recorded
-    /// in an open loop only; in a closed loop it is the same as `response`.
-    pub service: Histogram<u64>,
-    /// From the intended to the actual send. Recorded in an open loop only.
-    pub lateness: Histogram<u64>,
-    /// The part of the lateness that the generator caused. It counts from the moment when a punctual
-    /// generator would have sent the message, with the same service times. Recorded in an open loop
-    /// only.
-    pub own_lateness: Histogram<u64>,
-}
-
-impl Latency {
-    /// Three empty histograms of fixed size: recording never allocates.
-    pub fn new() -> io::Result<Latency> {
-        let empty = || -> std::result::Result<Histogram<u64>, CreationError> {
-            Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, DIGITS)
-        };
-        let latency = || {
-            Ok(Latency {
-                response: empty()?,
-                service: empty()?,
-                lateness: empty()?,
-                own_lateness: empty()?,
-            })
-        };
-        latency().map_err(|error: CreationError| io::Error::other(error))
-    }
-
-    /// Adds the counts of `other`.
-    pub fn add(&mut self, other: &Latency) {
-        // Fails only if the bounds differed: they are all made by `new`.
-        let _ = self.response.add(&other.response);
-        let _ = self.service.add(&other.service);
-        let _ = self.lateness.add(&other.lateness);
-        let _ = self.own_lateness.add(&other.own_lateness);
-    }
-
-    /// Whether the generator was so late that the response times are its own: its median lateness is
-    /// more than [`LATE`] of the median response time. `None` in a closed loop.
-    pub fn is_late(&self) -> Option<bool> {
-        let [own, response] = [&self.own_lateness, &self.response]
-            .map(|histogram| histogram.value_at_quantile(0.5) as f64);
-        (!self.own_lateness.is_empty()).then_some(own > response * LATE)
-    }
-
-    /// A message is sent: how late?
-    pub(crate) fn sending(&mut self, stamp: Stamp) {
-        record(&mut self.lateness, stamp.sent.saturating_sub(stamp.intended));
-        record(&mut self.own_lateness, stamp.sent.saturating_sub(stamp.ready));
-    }
-
-    /// `count` messages were due `nanos` before the end of the measured time, and were never sent.
-    pub(crate) fn unsent(&mut self, nanos: u64, count: u64) {
-        for histogram in [&mut self.response, &mut self.lateness] {
-            histogram.saturating_record_n(nanos.max(1), count);
-        }
-    }
-
-    /// A message has come back: after how long?
-    pub(crate) fn answered(&mut self, now: u64, stamp: Stamp, open_loop: bool) {
-        record(&mut self.response, now.saturating_sub(stamp.intended));
-        if open_loop {
-            record(&mut self.service, now.saturating_sub(stamp.sent));
-        }
-    }
-
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.response.reset();
-        self.service.reset();
-        self.lateness.reset();
-        self.own_lateness.reset();
-    }
-}
-
-/// The intended and the actual send time of a message, in nanoseconds of a [`Recorder`]'s clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Stamp {
-    pub(crate) intended: u64,
-    /// When a punctual generator would have sent the message.
-    pub(crate) ready: u64,
-    pub(crate) sent: u64,
-}
-
-impl Stamp {
-    /// A message that is sent at its intended time.
-    pub(crate) fn at(now: u64) -> Stamp {
-        Stamp { intended: now, ready: now, sent: now }
-    }
-}
-
-/// Clock, counters and histograms of one thread.
+/// The clock, the counters and the histograms of one thread.
 pub(crate) struct Recorder {
     epoch: Instant,
     pub(crate) latency: Latency,
@@ -154,7 +48,7 @@ impl Recorder {
     pub(crate) fn new(plan: &Plan) -> Result<Recorder> {
         Ok(Recorder {
             epoch: Instant::now(),
-            latency: Latency::new().map_err(Error::generator("making a histogram"))?,
+            latency: Latency::new()?,
             first_fault: None,
             series: plan.interval.map(Series::new).transpose()?.map(Box::new),
             control: Arc::clone(&plan.control),
@@ -294,8 +188,4 @@ impl Recorder {
         self.control.add_answered(self.run.answered - self.run.published);
         self.run.published = self.run.answered;
     }
-}
-
-fn record(histogram: &mut Histogram<u64>, nanos: u64) {
-    histogram.saturating_record(nanos.max(1));
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
-use crate::recorder::Stamp;
-use crate::{Error, Latency, Result};
+use crate::latency::{Latency, Stamp};
+use crate::{Error, Result};
 
 /// Shortest interval. A shorter one holds too few messages, and its end costs too much CPU time.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(10);
@@ -52,7 +52,7 @@ impl Series {
             start: 0,
             boundary: u64::MAX,
             messages: 0,
-            current: Latency::new().map_err(Error::generator("making a histogram"))?,
+            current: Latency::new()?,
             serializer: V2Serializer::new(),
             done: Vec::new(),
         })
@@ -152,7 +152,7 @@ impl Interval {
             start: Duration::ZERO,
             length: Duration::ZERO,
             messages: 0,
-            latency: Latency::new().map_err(Error::generator("making a histogram"))?,
+            latency: Latency::new()?,
         })
     }
 

@@ -14,8 +14,9 @@ use crate::datagrams::Datagrams;
 use crate::dialer::Dialer;
 use crate::engine::Engine;
 use crate::idle::IdleHerd;
+use crate::latency::Latency;
 use crate::ping_pong::PingPong;
-use crate::recorder::{Latency, Recorder};
+use crate::recorder::Recorder;
 use crate::series::Series;
 use crate::{Error, Faults, Interval, Plan, Result, Sample, Slice, Until, closed, limits, open};
 

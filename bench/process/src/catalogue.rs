@@ -1,10 +1,9 @@
 //! The servers of this workspace, and what is true of each.
 
+use std::fmt;
 use std::process::Command;
 
 use crate::process::Process;
-
-use std::fmt;
 
 /// One way to run a server: an entry of the conformance suite and a line of every comparison.
 #[derive(Clone, Debug)]
@@ -96,14 +95,19 @@ pub enum PerClient {
     Process,
 }
 
-/// A server without limits of its own: a loop over readiness.
-const READINESS: Traits = Traits {
-    concurrency: Concurrency::Unbounded,
-    spins: false,
-    scans: false,
-    descriptor_ceiling: None,
-    per_client: PerClient::Entry,
-};
+impl Traits {
+    /// A server without limits of its own. What is assumed of a server that is not in the catalogue.
+    pub const UNLIMITED: Traits = Traits {
+        concurrency: Concurrency::Unbounded,
+        spins: false,
+        scans: false,
+        descriptor_ceiling: None,
+        per_client: PerClient::Entry,
+    };
+}
+
+/// A loop over readiness.
+const READINESS: Traits = Traits::UNLIMITED;
 
 /// A server that asks about every client on every turn.
 const SCANNING: Traits = Traits { scans: true, ..READINESS };

@@ -4,18 +4,19 @@
 //! ([`Process::start`]), and any other that is told where to listen ([`Process::start_at`]).
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use crate::address::Address;
 use crate::guard::Guard;
 
 /// How long a server may take from its start until it listens.
@@ -32,8 +33,7 @@ const PIPE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    addr: SocketAddr,
-    unix_path: Option<PathBuf>,
+    addr: Address,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
     ended: Option<ExitStatus>,
@@ -75,15 +75,15 @@ impl Process {
         if line.is_empty() {
             return Err(process.ended_early(&program)?);
         }
-        let announced = line.strip_prefix("listening on ").map(str::trim);
-        match announced.map(|addr| (addr.strip_prefix("unix:"), addr.parse())) {
-            Some((Some(path), _)) => process.listens_at(Path::new(path))?,
-            Some((None, Ok(addr))) => process.addr = addr,
-            _ => {
-                let complaint = format!("{program} printed {line:?}, not \"listening on ADDR\"");
-                return Err(io::Error::other(complaint));
-            }
+        let announced = line.strip_prefix("listening on ").map(|addr| addr.trim().parse());
+        let Some(Ok(addr)) = announced else {
+            let complaint = format!("{program} printed {line:?}, not \"listening on ADDR\"");
+            return Err(io::Error::other(complaint));
+        };
+        if let (Address::Unix(path), Some(guard)) = (&addr, &mut process.guard) {
+            guard.remove(path)?;
         }
+        process.addr = addr;
         Ok(process)
     }
 
@@ -95,7 +95,7 @@ impl Process {
     /// When it cannot be started, ends before it listens, or does not listen for [`START_TIMEOUT`].
     /// It is not left running.
     pub fn start_at(command: &mut Command, addr: SocketAddr) -> io::Result<Process> {
-        Process::start_until(command, addr, || {
+        Process::start_until(command, Address::Tcp(addr), || {
             TcpStream::connect_timeout(&addr, START_TIMEOUT).map(drop)
         })
     }
@@ -111,7 +111,7 @@ impl Process {
         let socket = UdpSocket::bind(any)?;
         socket.connect(addr)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-        Process::start_until(command, addr, || {
+        Process::start_until(command, Address::Udp(addr), || {
             socket.send(b"?")?;
             socket.recv(&mut [0; 1]).map(drop)
         })
@@ -120,12 +120,11 @@ impl Process {
     /// Starts `command`, which listens on `addr` as soon as `answers` finds that it does.
     fn start_until(
         command: &mut Command,
-        addr: SocketAddr,
+        addr: Address,
         answers: impl Fn() -> io::Result<()>,
     ) -> io::Result<Process> {
         let program = command.get_program().display().to_string();
         let (mut process, _) = Process::spawn(command)?;
-        process.addr = addr;
         let deadline = Instant::now() + START_TIMEOUT;
         while let Err(error) = answers() {
             if process.poll()?.is_some() {
@@ -138,6 +137,7 @@ impl Process {
             }
             thread::sleep(Duration::from_millis(5));
         }
+        process.addr = addr;
         Ok(process)
     }
 
@@ -176,16 +176,10 @@ impl Process {
                 text + &read_bounded(pipe)
             })
         });
-        let addr = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process =
-            Process { child, addr, unix_path: None, stdout, stderr, ended: None, guard: None };
+        let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into(); // Until it listens.
+        let mut process = Process { child, addr, stdout, stderr, ended: None, guard: None };
         process.guard = Some(guard?); // From here on, dropping the process kills it.
         Ok((process, first_line))
-    }
-
-    fn listens_at(&mut self, path: &Path) -> io::Result<()> {
-        self.unix_path = Some(path.to_owned());
-        self.guard.as_mut().map_or(Ok(()), |guard| guard.remove(path))
     }
 
     /// What to say of a server that ended before it listened.
@@ -198,14 +192,10 @@ impl Process {
         )))
     }
 
-    /// The address it listens on; 0.0.0.0:0 when that is a [`unix_path`](Process::unix_path).
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// The Unix-domain socket it listens on, if it printed `listening on unix:PATH`.
-    pub fn unix_path(&self) -> Option<&Path> {
-        self.unix_path.as_deref()
+    /// The address that it listens on: what it printed, which is never a UDP address, or what
+    /// [`start_at`](Process::start_at) or [`start_datagrams_at`](Process::start_datagrams_at) was told.
+    pub fn addr(&self) -> &Address {
+        &self.addr
     }
 
     /// Its process id.
@@ -314,6 +304,17 @@ fn text_of(reader: Option<JoinHandle<String>>) -> String {
         thread::sleep(Duration::from_millis(1));
     }
     reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+}
+
+/// Raises the soft limit of descriptors of this process to the hard one, as setrlimit(2) allows anyone
+/// to. The servers that it starts inherit the limit.
+///
+/// # Errors
+///
+/// Those of setrlimit(2); none is expected.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 /// A loopback address that nobody listens on at present, for a server that must be told its port.

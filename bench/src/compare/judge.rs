@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use loadgen::SATURATED;
 
 use crate::cost::{Cost, Reading, Usage};
 use crate::entrant::Entrant;
-use crate::statistics::{Estimate, Line, Verdict, by_pass, median};
-use loadgen::SATURATED;
-
-use super::measured::Measured;
-use super::result::{
+use crate::results::{
     Case, CaseCost, Comparison, Fit, Interleaving, Latency, LatencyKind, LoadInfo, Metric, Outcome,
     Percentile, Point, Scenario,
 };
+use crate::statistics::{Estimate, Line, Verdict, by_pass, median};
+
+use super::measured::Measured;
 
 /// A server that uses less CPU time than this while it is quiet, in nanoseconds per second, is as
 /// good as one that uses none: ratios between such are ratios of noise.

@@ -3,82 +3,68 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `args` | the command line |
-//! | `scenario` | the scenarios, each with the question it answers |
+//! | `effort` | how much time each part takes |
 //! | `plan` | which servers take part where, and how long it will take |
 //! | `run` | the two ways of taking turns: slices, and randomised complete blocks |
 //! | `turn` | a running server with its clients, and one turn of it |
 //! | `served` | how many clients a server serves at the same time |
 //! | `measured`, `judge` | what was measured, and what may be said of it |
-//! | [`result`] | the data model of the report |
-//! | `table`, `output` | the terminal; JSON and CSV |
-//! | `baseline` | against an earlier run |
 //! | `environment` | the machine |
 
 pub mod args;
-mod baseline;
+mod effort;
 mod environment;
 mod judge;
 mod measured;
-mod output;
 mod plan;
-pub mod result;
 mod run;
-mod scenario;
 mod served;
-mod table;
 #[cfg(test)]
 mod tests;
 mod turn;
-
 use std::env;
-use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::sched::sched_getaffinity;
-use nix::unistd::Pid;
+use loadgen::{Control, Plan, probe};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
+use server_process::catalogue::Concurrency;
+use server_process::process::raise_descriptor_limit;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::cost::Usage;
 use crate::entrant::{self, Entrant};
-use crate::report;
-use loadgen::{Control, Plan, probe};
-use server_process::catalogue::Concurrency;
-use server_process::files::{check_directory, make_directory};
+use crate::layout::Home;
+use crate::results::{Origin, Results, SCHEMA, Scenario, ServerInfo};
 
-use args::{Args, Effort};
+use args::Args;
+use effort::Effort;
 use plan::PlannedScenario;
-use result::{Origin, Outcome, Results, SCHEMA, Scenario, ServerInfo};
 use run::{Runner, progress_bar};
 
-/// Runs the comparison that `args` asks for, prints its tables and writes its reports.
-///
-/// Returns whether all is well: false when a server regressed against `--baseline`.
+/// What would be compared: a line for each case, as criterion prints its list. Nothing is built.
 ///
 /// # Errors
 ///
-/// When the servers do not build, one given on the command line is no echo server, no server or
-/// scenario matches, or a report cannot be written or read.
-pub fn run(args: &Args) -> io::Result<bool> {
-    entrant::raise_descriptor_limit()?;
-    if args.list {
-        plan::list(args);
-        return Ok(true);
-    }
-    let baseline = args.baseline.as_deref().map(output::read).transpose()?;
-    let dir = args.output.clone().unwrap_or_else(default_output);
-    if !args.test {
-        check_directory(&dir)?;
-    }
+/// Those of setrlimit(2); none is expected.
+pub fn list(args: &Args) -> io::Result<Vec<String>> {
+    raise_descriptor_limit()?;
+    Ok(plan::list(args))
+}
+
+/// Runs the comparison that `args` asks for. The first SIGINT or SIGTERM ends it early: then the results
+/// are not complete.
+///
+/// # Errors
+///
+/// When the servers do not build, one given on the command line is no echo server, or no server or
+/// scenario matches.
+pub fn run(args: &Args) -> io::Result<Results> {
+    raise_descriptor_limit()?;
     let entrants = entrants(args)?;
-    if !args.test {
-        make_directory(&dir)?;
-    }
     let control = Arc::new(Control::default());
     for signal in [SIGINT, SIGTERM] {
         // The first one ends the run with what it has; the second one ends us, and the kernel the
@@ -86,23 +72,7 @@ pub fn run(args: &Args) -> io::Result<bool> {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(control.stop_flag()))?;
         flag::register(signal, Arc::clone(control.stop_flag()))?;
     }
-    let results = compare(args, &entrants, control)?;
-    if args.test {
-        let failures = failures(&results);
-        failures.iter().for_each(|failure| drop(writeln!(io::stderr(), "! {failure}")));
-        let (ran, failed) = (results.scenarios.len(), failures.len());
-        say(format_args!("compare: {ran} scenarios ran, {failed} failures"));
-        return Ok(failures.is_empty());
-    }
-    output::write(&results, &dir)?;
-    report::write(&results, &dir)?;
-    let page = dir.join("report.html");
-    let page = page.display();
-    say(format_args!("\nlook at {page}; beside it: report.json, report.csv, charts as SVG"));
-    if !results.complete {
-        let _ = writeln!(io::stderr(), "interrupted: the report has what was finished until then");
-    }
-    Ok(baseline.is_none_or(|then| report_regressions(&results, &then)))
+    compare(args, &entrants, control)
 }
 
 /// The servers that take part, the A/A control last.
@@ -132,15 +102,10 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
 /// in vain, again and again.
 fn look_at(given: &Entrant) -> io::Result<()> {
     let looked = given.start(Duration::ZERO, &[]).and_then(|server| {
-        let seen = probe(&Plan::new(server.addr()));
+        let seen = probe(&Plan::new(server.addr().clone()));
         server.stop(Duration::ZERO).and(seen.map_err(io::Error::from))
     });
     looked.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", given.name)))
-}
-
-/// A line on stdout. That nobody reads it any more, as behind `head`, is no reason to lose the report.
-fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Result<Results> {
@@ -156,7 +121,7 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
         control,
         bar: progress_bar(0),
         rng: Xoshiro256PlusPlus::seed_from_u64(seed),
-        home: sched_getaffinity(Pid::from_raw(0))?,
+        home: Home::of_this_thread()?,
     };
     let mut plan = plan::plan(args, &runner, positions);
     if plan.is_empty() {
@@ -165,7 +130,8 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     let planned_ms = plan.iter().map(PlannedScenario::planned_ms).sum();
     runner.bar = progress_bar(planned_ms);
     let (layout, seconds) = (&environment.layout, planned_ms / 1000);
-    say(format_args!("seed {seed}, {layout}, about {seconds} s"));
+    // That nobody reads stdout, as behind `head`, is no reason to lose the report.
+    let _ = writeln!(io::stdout(), "seed {seed}, {layout}, about {seconds} s");
     'passes: for pass in 0..runner.effort.passes {
         for scenario in &mut plan {
             scenario.pass(pass, &mut runner);
@@ -177,11 +143,6 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     runner.bar.finish_and_clear();
     let scenarios: Vec<Scenario> =
         plan.iter().filter_map(|scenario| scenario.summary(&runner, positions)).collect();
-    if !args.test {
-        for scenario in &scenarios {
-            say(format_args!("{}", table::scenario(scenario)));
-        }
-    }
     environment::after(&mut environment, &Usage::now().since(&usage));
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let elapsed_s = started.elapsed().as_secs_f64();
@@ -212,43 +173,4 @@ fn info(entrant: &Entrant, args: &Args) -> ServerInfo {
             Concurrency::AtMost(most) => Some(most),
         },
     }
-}
-
-/// One line for each case that was tried and failed.
-fn failures(results: &Results) -> Vec<String> {
-    let mut failures = Vec::new();
-    for scenario in &results.scenarios {
-        for point in &scenario.points {
-            for case in &point.cases {
-                if let Outcome::Failed(reason) = &case.outcome {
-                    let place = (&scenario.name, &case.server, &point.label);
-                    failures.push(format!("{}/{}/{}: {reason}", place.0, place.1, place.2));
-                }
-            }
-        }
-    }
-    failures
-}
-
-/// Prints what became worse since `then`; true when nothing did.
-fn report_regressions(now: &Results, then: &Results) -> bool {
-    let (regressions, compared) = baseline::regressions(now, then);
-    let worse = regressions.len();
-    say(format_args!("\nagainst the baseline: {compared} cases compared, {worse} worse"));
-    if compared == 0 {
-        say(format_args!("! the two runs have no measured case in common: choose another filter"));
-        return false;
-    }
-    for regression in &regressions {
-        say(format_args!("! {regression}"));
-    }
-    regressions.is_empty()
-}
-
-/// `target/compare` of this workspace, wherever cargo was told to put `target`.
-fn default_output() -> PathBuf {
-    // The benchmark's executable is in target/PROFILE/deps.
-    let executable = env::current_exe().unwrap_or_default();
-    let target = executable.ancestors().nth(3).map(PathBuf::from);
-    target.unwrap_or_else(|| PathBuf::from("target")).join("compare")
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
-
-use super::tree;
+use server_process::proc;
 
 /// CPU time of a process and of the children it has now: one clock_gettime(2) for each, where a
 /// [`Meter`](super::Meter) reads dozens of files. Children that come later are not counted.
@@ -22,7 +21,7 @@ impl CpuClock {
     ///
     /// When the process is gone or /proc is not there.
     pub fn of(root: Pid) -> io::Result<CpuClock> {
-        let clocks = tree::processes(root)?.into_iter().map(clock_getcpuclockid);
+        let clocks = proc::processes(root)?.into_iter().map(clock_getcpuclockid);
         Ok(CpuClock { clocks: clocks.collect::<Result<_, _>>()? })
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
+use server_process::proc;
 
-use super::{Reading, tree};
+use super::Reading;
 
 /// CPU time in ticks below which its split into user and system means nothing: 20 ticks of 10 ms.
 const SPLIT_MIN: Duration = Duration::from_millis(200);
@@ -109,7 +109,7 @@ impl Meter {
 
 impl Snapshot {
     fn take(root: Pid) -> io::Result<Snapshot> {
-        let processes = tree::processes(root)?;
+        let processes = proc::processes(root)?;
         let (zero, switches) = (Duration::ZERO, BTreeMap::new());
         let mut all = Snapshot {
             cpu: zero,
@@ -133,16 +133,15 @@ impl Snapshot {
     }
 
     fn add(&mut self, pid: Pid) -> io::Result<()> {
-        let times = tree::times(pid)?;
-        let clock = clock_gettime(clock_getcpuclockid(pid)?)?;
-        self.cpu += Duration::from(clock) + times.reaped_user + times.reaped_system;
+        let times = proc::times(pid)?;
+        self.cpu += proc::cpu_time(pid)? + times.reaped_user + times.reaped_system;
         self.user += times.user + times.reaped_user;
         self.system += times.system + times.reaped_system;
-        self.rss += tree::field(pid, "status", "VmRSS")? * 1024;
-        self.peak_rss += tree::field(pid, "status", "VmHWM")? * 1024;
-        self.own += tree::field(pid, "smaps_rollup", "Pss_Anon")? * 1024;
-        for task in tree::tasks(pid)? {
-            let count = |name| tree::field(pid, &format!("task/{task}/status"), name);
+        self.rss += proc::field(pid, "status", "VmRSS")? * 1024;
+        self.peak_rss += proc::field(pid, "status", "VmHWM")? * 1024;
+        self.own += proc::field(pid, "smaps_rollup", "Pss_Anon")? * 1024;
+        for task in proc::tasks(pid)? {
+            let count = |name| proc::field(pid, &format!("task/{task}/status"), name);
             // A thread that ended meanwhile is missed in the comparison of the two snapshots.
             let Ok(voluntary) = count("voluntary_ctxt_switches") else { continue };
             let Ok(involuntary) = count("nonvoluntary_ctxt_switches") else { continue };

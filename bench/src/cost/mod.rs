@@ -19,7 +19,6 @@ mod clock;
 mod meter;
 mod reading;
 pub mod syscalls;
-mod tree;
 mod usage;
 
 pub use clock::CpuClock;

@@ -16,9 +16,8 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use server_process::proc;
 use syscalls::Sysno;
-
-use super::tree;
 
 /// Calls by name since the tracer was attached or last reset.
 pub type Counts = BTreeMap<String, u64>;
@@ -109,8 +108,8 @@ fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
     let mut seized = BTreeSet::new();
     loop {
         let before = seized.len();
-        for process in tree::processes(root).map_err(errno)? {
-            for task in tree::tasks(process).map_err(errno)? {
+        for process in proc::processes(root).map_err(errno)? {
+            for task in proc::tasks(process).map_err(errno)? {
                 if seized.contains(&task) {
                     continue;
                 }
@@ -221,7 +220,10 @@ fn name(number: u64) -> String {
 }
 
 fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+    match error.kind() {
+        io::ErrorKind::NotFound => Errno::ESRCH,
+        _ => Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! What this process, the load generator, used of the processors, and the machine as a whole.
 
-use std::fs;
-use std::io;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
+use server_process::proc;
 
-use super::{Reading, tree};
+use super::Reading;
 
 /// Processor time of this process and of the machine: at one moment, or between two
 /// ([`Usage::since`]).
@@ -30,7 +29,7 @@ pub struct Usage {
 impl Usage {
     /// The counters now.
     pub fn now() -> Usage {
-        let machine = machine_times();
+        let machine = proc::machine_times();
         let column = |get: fn(&[Duration]) -> Option<Duration>| match &machine {
             Ok(times) => match get(times) {
                 Some(time) => Reading::Measured(time),
@@ -63,14 +62,6 @@ impl Usage {
             total: less(&self.total, &before.total),
         }
     }
-}
-
-/// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, …
-fn machine_times() -> io::Result<Vec<Duration>> {
-    let text = fs::read_to_string("/proc/stat")?;
-    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
-    let line = line.ok_or_else(|| io::Error::other("/proc/stat does not begin with cpu"))?;
-    Ok(line.split_ascii_whitespace().filter_map(|f| f.parse().ok()).map(tree::ticks).collect())
 }
 
 #[cfg(test)]

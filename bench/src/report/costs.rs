@@ -1,11 +1,11 @@
 //! Charts of what a server cost: why it is as fast as it is.
 
+use crate::cost::Reading;
+use crate::results::Case;
+
 use super::figures::{Artist, Drawing, Figure, Interval};
 use super::format::Unit;
 use super::stack_chart::{Bar, StackChart};
-use super::view;
-use crate::compare::result::Case;
-use crate::cost::Reading;
 
 impl Artist<'_> {
     /// The server's CPU time for each message.
@@ -28,9 +28,9 @@ impl Artist<'_> {
         let reading = |case: &Case| -> Option<Reading<f64>> {
             Some(case.cost.as_ref()?.bytes_per_connection.clone())
         };
-        let point = view::telling_point(self.scenario, |case| {
-            reading(case).is_some_and(|reading| reading.value().is_some())
-        })?;
+        let point = self
+            .scenario
+            .telling_point(|case| reading(case).is_some_and(|reading| reading.value().is_some()))?;
         let name = "memory per connection";
         let mut figure =
             self.dots("memory", name, Unit::Bytes, point, |case| row_of(reading(case)))?;
@@ -42,11 +42,11 @@ impl Artist<'_> {
     /// System calls per message by name.
     pub(super) fn system_calls(&self) -> Option<Figure> {
         let calls = |case: &Case| Some(case.cost.as_ref()?.syscalls_per_message.clone());
-        let point = view::telling_point(self.scenario, |case| {
+        let point = self.scenario.telling_point(|case| {
             calls(case).is_some_and(|calls| calls.value().is_some_and(|calls| !calls.is_empty()))
         })?;
-        let bars = view::charted(self.results).filter_map(|server| {
-            let calls = match calls(view::case(point, &server.name)?)? {
+        let bars = self.results.without_control().filter_map(|server| {
+            let calls = match calls(point.case(&server.name)?)? {
                 Reading::Measured(calls) => Ok(calls),
                 unavailable => Err(unavailable.map(|_| "").to_string()),
             };

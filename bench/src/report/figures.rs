@@ -1,5 +1,8 @@
 //! Which charts a scenario gets: those that it has the data for.
 
+use crate::results::{Case, Point, Results, Scenario, ServerInfo};
+use crate::statistics::Estimate;
+
 use super::dot_plot::{DotPlot, Row};
 use super::finding::capitalised;
 use super::format::{Unit, list};
@@ -10,8 +13,6 @@ use super::picture::Picture;
 use super::scale::Scale;
 use super::stack_chart::StackChart;
 use super::view;
-use crate::compare::result::{Case, Point, Results, Scenario, ServerInfo};
-use crate::statistics::Estimate;
 
 /// A chart and what is said about it.
 pub(super) struct Figure {
@@ -88,14 +89,14 @@ impl Artist<'_> {
     pub(super) fn metric(&self) -> Option<Figure> {
         let (name, unit) = view::metric(self.scenario.metric);
         if let [point] = self.scenario.points.as_slice() {
-            let row = |case: &Case| match view::value(case) {
+            let row = |case: &Case| match case.value() {
                 Some(value) => Ok((value.median, view::interval(&value))),
-                None => Err(list(&view::doubts(case))),
+                None => Err(list(&case.doubts())),
             };
             return self.dots("metric", name, unit, point, row);
         }
         let mark = |case: &Case| {
-            let value = view::value(case)?;
+            let value = case.value()?;
             Some((value.median, view::interval(&value), view::estimate_text(&value, unit)))
         };
         self.over_axis("metric", name, unit, mark)
@@ -135,11 +136,11 @@ impl Artist<'_> {
 
     /// Latency by percentile, the rare far end drawn as large as the rest.
     fn latency(&self) -> Option<Figure> {
-        let point = view::telling_point(self.scenario, |case| view::latency(case).is_some())?;
-        let series = view::charted(self.results).filter_map(|server| {
-            let case = view::case(point, &server.name)?;
-            let doubtful = !view::doubts(case).is_empty();
-            let marks = view::latency(case)?.percentiles.iter().map(|percentile| {
+        let point = self.scenario.telling_point(|case| case.latency().is_some())?;
+        let series = self.results.without_control().filter_map(|server| {
+            let case = point.case(&server.name)?;
+            let doubtful = !case.doubts().is_empty();
+            let marks = case.latency()?.percentiles.iter().map(|percentile| {
                 let (x, y) = (percentile.quantile, percentile.ns as f64);
                 let (at, took) = (Unit::Quantile.format(x), Unit::Nanoseconds.format(y));
                 let tip = format!("{}, {at}: {took}", server.name);
@@ -231,8 +232,8 @@ impl Artist<'_> {
         point: &Point,
         row: impl Fn(&Case) -> Result<(f64, Interval), String>,
     ) -> Option<Figure> {
-        let rows = view::charted(self.results).filter_map(|server| {
-            let case = view::case(point, &server.name)?;
+        let rows = self.results.without_control().filter_map(|server| {
+            let case = point.case(&server.name)?;
             let found = row(case).and_then(|found| {
                 if found.0.is_finite() { Ok(found) } else { Err("unavailable".to_owned()) }
             });
@@ -240,7 +241,7 @@ impl Artist<'_> {
                 Ok((value, interval)) => (Some(value), interval, unit.format(value)),
                 Err(reason) => (None, None, reason),
             };
-            let doubtful = !view::doubts(case).is_empty();
+            let doubtful = !case.doubts().is_empty();
             let style = self.style(server);
             Some(Row { name: server.name.clone(), style, value, interval, doubtful, text })
         });
@@ -264,11 +265,11 @@ impl Artist<'_> {
         &self,
         mark: impl Fn(&Point, &Case) -> Option<(f64, f64, Interval, String)>,
     ) -> Vec<Series> {
-        let series = view::charted(self.results).map(|server| {
+        let series = self.results.without_control().map(|server| {
             let marks = self.scenario.points.iter().filter_map(|point| {
-                let case = view::case(point, &server.name)?;
+                let case = point.case(&server.name)?;
                 let (x, y, interval, text) = mark(point, case)?;
-                let doubts = view::doubts(case);
+                let doubts = case.doubts();
                 let doubtful = !doubts.is_empty();
                 let why = if doubtful { format!("; {}", list(&doubts)) } else { String::new() };
                 let tip = format!("{}, {text}{why}", server.name);
@@ -281,10 +282,10 @@ impl Artist<'_> {
 
     /// Who has no line, and why.
     fn missing(&self, series: &[Series]) -> String {
-        let absent = view::charted(self.results).filter_map(|server| {
+        let absent = self.results.without_control().filter_map(|server| {
             let drawn = series.iter().any(|series| series.name == server.name);
-            let cases = self.scenario.points.iter().filter_map(|p| view::case(p, &server.name));
-            let reasons = cases.flat_map(view::doubts).next()?;
+            let cases = self.scenario.points.iter().filter_map(|p| p.case(&server.name));
+            let reasons = cases.flat_map(Case::doubts).next()?;
             (!drawn).then(|| format!("{} ({reasons})", server.name))
         });
         let absent: Vec<String> = absent.collect();

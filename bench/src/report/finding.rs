@@ -1,9 +1,10 @@
 //! What was found, in sentences. Each is computed from the results; none is known beforehand.
 
+use crate::results::{Case, Fit, Point, Results, Scenario};
+use crate::statistics::{Estimate, Verdict};
+
 use super::format::{Unit, digits, list};
 use super::view;
-use crate::compare::result::{Case, Fit, Point, Results, Scenario};
-use crate::statistics::{Estimate, Verdict};
 
 /// The scenario that separates the models.
 pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
@@ -48,7 +49,7 @@ struct Kept {
 fn herd(results: &Results) -> Option<String> {
     let scenario = headline_scenario(results).filter(|one| one.metric.more_is_better())?;
     let axis = capitalised(&scenario.axis.name);
-    let all = view::charted(results).filter_map(|server| kept(scenario, &server.name));
+    let all = results.without_control().filter_map(|server| kept(scenario, &server.name));
     let (holding, less): (Vec<Kept>, Vec<Kept>) = all.partition(|kept| kept.surely_held);
     // What is neither held nor lost for sure, the sentence leaves out.
     let mut fallen: Vec<Kept> = less.into_iter().filter(|kept| kept.surely_lost).collect();
@@ -96,7 +97,7 @@ pub(super) fn law(results: &Results) -> Option<String> {
     let scenario = headline_scenario(results)?;
     let reach = scenario.points.last()?.x;
     let grows = |fit: &&Fit| {
-        let charted = view::charted(results).any(|server| server.name == fit.server);
+        let charted = results.without_control().any(|server| server.name == fit.server);
         let growth = fit.slope * reach / fit.intercept.abs();
         charted && fit.r_squared >= LAW_R_SQUARED_MIN && growth >= LAW_GROWTH_MIN
     };
@@ -116,7 +117,7 @@ pub(super) fn law(results: &Results) -> Option<String> {
 
 fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
     let measured = |point: &Point| {
-        let value = view::value(view::case(point, server)?)?;
+        let value = point.case(server)?.value()?;
         (value.median > 0.0).then_some((point.x, value))
     };
     let (first_x, first): (f64, Estimate) = measured(scenario.points.first()?)?;
@@ -133,9 +134,9 @@ fn tally(results: &Results) -> String {
     let mut counts = [0usize; 3];
     for scenario in &results.scenarios {
         for point in &scenario.points {
-            for server in view::charted(results) {
-                let case = view::case(point, &server.name);
-                let found = case.and_then(|case| view::comparison(case, scenario.metric));
+            for server in results.without_control() {
+                let case = point.case(&server.name);
+                let found = case.and_then(|case| case.comparison(scenario.metric));
                 let Some(found) = found.filter(|found| found.unranked.is_none()) else { continue };
                 counts[verdict_index(found.verdict)] += 1;
             }
@@ -161,13 +162,13 @@ fn verdict_index(verdict: Verdict) -> usize {
 
 /// What a scenario found at its most telling point, in a sentence.
 pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<String> {
-    let compared = |case: &Case| view::comparison(case, scenario.metric).is_some();
-    let point = view::telling_point(scenario, compared)?;
+    let compared = |case: &Case| case.comparison(scenario.metric).is_some();
+    let point = scenario.telling_point(compared)?;
     let mut groups: [Vec<(f64, String)>; 3] = Default::default();
     let mut unranked = Vec::new();
-    for server in view::charted(results) {
-        let Some(case) = view::case(point, &server.name) else { continue };
-        let Some(found) = view::comparison(case, scenario.metric) else { continue };
+    for server in results.without_control() {
+        let Some(case) = point.case(&server.name) else { continue };
+        let Some(found) = case.comparison(scenario.metric) else { continue };
         let ratio = found.ratio.median;
         if found.unranked.is_some() {
             unranked.push(server.name.clone());

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use loadgen::report::group_digits;
+
 /// What stands where a number should.
 const UNAVAILABLE: &str = "unavailable";
 
@@ -103,15 +105,7 @@ fn grouped(value: f64) -> String {
     if value.fract() != 0.0 || value.abs() >= 1e15 {
         return digits(value);
     }
-    let plain = format!("{:.0}", value.abs());
-    let mut text = if value < 0.0 { "-".to_owned() } else { String::new() };
-    for (index, digit) in plain.chars().enumerate() {
-        if index > 0 && (plain.len() - index).is_multiple_of(3) {
-            text.push('\u{a0}');
-        }
-        text.push(digit);
-    }
-    text
+    group_digits(value, '\u{a0}')
 }
 
 /// Seconds as minutes and seconds: "3 min 20 s".

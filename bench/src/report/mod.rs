@@ -5,6 +5,7 @@
 //!                ├─ figures, costs ─┬─ line_chart, dot_plot, stack_chart
 //!                │                  └─ picture, scale, labels, palette
 //!                └─ table
+//! terminal: the tables of a run, for the terminal
 //! format: figures for people   markup: nothing unescaped   view: what all ask of the results
 //! ```
 //!
@@ -17,10 +18,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::compare::result::Results;
+use server_process::files::replace_all;
+
+use crate::results::Results;
+
 use figures::{Artist, Figure};
 use palette::Palette;
-use server_process::files::replace_all;
 
 mod costs;
 mod dot_plot;
@@ -36,6 +39,7 @@ mod picture;
 mod scale;
 mod stack_chart;
 mod table;
+pub mod terminal;
 mod view;
 
 const CHART_CSS: &str = include_str!("chart.css");

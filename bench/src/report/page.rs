@@ -1,13 +1,14 @@
 //! The page: the finding, its curve, then scenario by scenario the evidence.
 
+use crate::cost::Reading;
+use crate::results::{Environment, Point, Results, Scenario};
+
 use super::figures::{Figure, farthest_control, noise_floor, slugged};
 use super::finding;
 use super::format::{self, Unit, digits};
 use super::markup::{Attributes, Markup};
 use super::palette::Palette;
 use super::{table, view};
-use crate::compare::result::{Environment, Point, Results, Scenario};
-use crate::cost::Reading;
 
 /// Nothing is loaded and nothing is run: whatever a name may smuggle in, there is no script to
 /// start.
@@ -89,7 +90,7 @@ impl Page<'_> {
         if let Some(law) = finding::law(results) {
             page.text_element("p", &[("class", &"law")], law);
         }
-        let servers = view::charted(results).count();
+        let servers = results.without_control().count();
         let meta = format!(
             "{} · {servers} servers · {} scenarios · {} · {} processors, {}",
             format::utc(results.started_unix_s),
@@ -139,7 +140,7 @@ impl Page<'_> {
                 }
             });
             self.write_fits(page, scenario);
-            let telling = view::telling_point(scenario, |case| view::value(case).is_some());
+            let telling = scenario.telling_point(|case| case.value().is_some());
             for point in &scenario.points {
                 let open = telling.is_some_and(|telling| telling.x == point.x);
                 self.write_point(page, scenario, point, open);

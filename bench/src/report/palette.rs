@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::markup::{Markup, Px};
-use crate::compare::result::{Origin, ServerInfo};
 use server_process::catalogue::{self, SERVERS};
+
+use crate::results::{Origin, ServerInfo};
+
+use super::markup::{Markup, Px};
 
 /// Hues of the packages of this workspace: `h0` … `h5`.
 const MODEL_HUES: usize = 6;

@@ -3,11 +3,12 @@
 //! The calls that move bytes are the same two in every model. What a model adds, to find out
 //! *when* to make them, is the difference between the models; so that is what the colours show.
 
+use crate::results::SyscallRate;
+
 use super::format::Unit;
 use super::markup::{Attributes, Px};
 use super::palette::{Style, draw_marker};
 use super::picture::{LINE, MARGIN, Picture, TEXT, fit, text_width, wrap};
-use crate::compare::result::SyscallRate;
 
 /// A bar for each server.
 pub(super) struct StackChart {

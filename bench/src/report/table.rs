@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use crate::cost::Reading;
+use crate::results::{Case, CaseCost, Comparison, Metric, Outcome, Point, Results, Scenario};
+use crate::statistics::{Estimate, Verdict};
+
 use super::format::{Unit, list};
 use super::markup::{Attributes, Markup, Px};
 use super::palette::{Palette, Style, draw_marker};
 use super::scale::Scale;
 use super::view;
-use crate::compare::result::{
-    Case, CaseCost, Comparison, Metric, Outcome, Point, Results, Scenario,
-};
-use crate::cost::Reading;
-use crate::statistics::{Estimate, Verdict};
 
 /// Head of a column of verdicts.
 const VERDICT: &str = "verdict";
@@ -64,7 +63,7 @@ pub(super) fn write(
     point: &Point,
 ) {
     let cases: Vec<&Case> =
-        results.servers.iter().filter_map(|server| view::case(point, &server.name)).collect();
+        results.servers.iter().filter_map(|server| point.case(&server.name)).collect();
     let mut columns = columns(scenario);
     columns.retain(|column| cases.iter().any(|case| !(column.cell)(case).is_empty()));
     let scale = ratio_scale(&cases, point);
@@ -121,7 +120,7 @@ impl Table<'_> {
                 write_key(page, style);
                 page.text(&case.server);
             });
-            let remarks = list(&view::doubts(case));
+            let remarks = list(&case.doubts());
             let cells: Vec<Cell> = self.columns.iter().map(|one| (one.cell)(case)).collect();
             if cells.iter().all(Cell::is_empty) {
                 let span = cells.len() + 1;
@@ -248,7 +247,7 @@ fn ratio_scale(cases: &[&Case], point: &Point) -> Option<Scale> {
 fn columns(scenario: &Scenario) -> Vec<Column> {
     let metric = scenario.metric;
     let (name, unit) = view::metric(metric);
-    let mut columns = vec![column(name, move |case| match view::value(case) {
+    let mut columns = vec![column(name, move |case| match case.value() {
         Some(value) => match view::interval(&value) {
             Some((low, high)) => Cell::Interval(
                 unit.format(value.median),
@@ -271,10 +270,7 @@ fn columns(scenario: &Scenario) -> Vec<Column> {
         cost("CPU per message", Unit::Nanoseconds, |cost| cost.server_cpu_ns_per_message.clone()),
         cost("system calls per message", Unit::Number, |cost| {
             let sum = |calls: Vec<_>| -> f64 {
-                calls
-                    .iter()
-                    .map(|call: &crate::compare::result::SyscallRate| call.per_message)
-                    .sum()
+                calls.iter().map(|call: &crate::results::SyscallRate| call.per_message).sum()
             };
             cost.syscalls_per_message.clone().map(sum)
         }),
@@ -300,12 +296,12 @@ fn column(head: &str, cell: impl Fn(&Case) -> Cell + 'static) -> Column {
 /// A ratio and what may be said of it.
 fn compared(what: &str, reference: &str, metric: Metric) -> [Column; 2] {
     let head = format!("{what} to {reference}");
-    let ratio = column(&head, move |case| match view::comparison(case, metric) {
+    let ratio = column(&head, move |case| match case.comparison(metric) {
         Some(comparison) => Cell::Ratio(comparison.ratio),
         None => Cell::Empty,
     });
     let reference = reference.to_owned();
-    let verdict = column(VERDICT, move |case| match view::comparison(case, metric) {
+    let verdict = column(VERDICT, move |case| match case.comparison(metric) {
         Some(comparison) => verdict(comparison),
         None if case.server == reference => Cell::Reference,
         None => Cell::Empty,
@@ -326,7 +322,7 @@ fn verdict(comparison: &Comparison) -> Cell {
 }
 
 fn percentile(case: &Case, quantile: f64) -> Cell {
-    let found = view::latency(case).and_then(|latency| {
+    let found = case.latency().and_then(|latency| {
         let mut all = latency.percentiles.iter();
         all.find(|percentile| (percentile.quantile - quantile).abs() < 1e-9)
     });

@@ -1,11 +1,9 @@
-//! Questions that charts, tables and sentences ask of the results alike.
+//! What charts, tables and sentences say alike: names, units, estimates in words.
+
+use crate::results::{Axis, Metric};
+use crate::statistics::Estimate;
 
 use super::format::Unit;
-use crate::compare::result::{
-    Axis, Case, Comparison, Latency, LatencyKind, Metric, Origin, Outcome, Point, Results,
-    Scenario, ServerInfo,
-};
-use crate::statistics::Estimate;
 
 /// What a metric is called and written in.
 pub(super) fn metric(metric: Metric) -> (&'static str, Unit) {
@@ -37,63 +35,9 @@ pub(super) fn axis_title(axis: &Axis) -> String {
     }
 }
 
-/// Every server but the A/A control, which would cover its original in a chart.
-pub(super) fn charted(results: &Results) -> impl Iterator<Item = &ServerInfo> {
-    results.servers.iter().filter(|server| server.origin != Origin::Control)
-}
-
-/// What was found of `server` at `point`.
-pub(super) fn case<'a>(point: &'a Point, server: &str) -> Option<&'a Case> {
-    point.cases.iter().find(|case| case.server == server)
-}
-
-/// The estimate of a case's metric, if there is one to draw.
-pub(super) fn value(case: &Case) -> Option<Estimate> {
-    case.value.filter(|value| value.median.is_finite())
-}
-
 /// The interval of an estimate, if there is one to draw.
 pub(super) fn interval(estimate: &Estimate) -> Option<(f64, f64)> {
     (estimate.low.is_finite() && estimate.high.is_finite()).then_some((estimate.low, estimate.high))
-}
-
-/// The comparison on the scenario's metric.
-pub(super) fn comparison(case: &Case, metric: Metric) -> Option<&Comparison> {
-    let mut all = case.comparisons.iter();
-    all.find(|comparison| comparison.metric == metric && comparison.ratio.median.is_finite())
-}
-
-/// The latency that a user would have seen: from the intended send where there was a schedule.
-pub(super) fn latency(case: &Case) -> Option<&Latency> {
-    [LatencyKind::Response, LatencyKind::Service, LatencyKind::Connect].into_iter().find_map(
-        |kind| {
-            case.latency
-                .iter()
-                .find(|latency| latency.kind == kind && !latency.percentiles.is_empty())
-        },
-    )
-}
-
-/// The point at which the most servers have what `wanted` asks for; of equals the last, where loads
-/// are highest and the models farthest apart. `None` when nobody has it anywhere.
-pub(super) fn telling_point(scenario: &Scenario, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
-    let count = |point: &&Point| {
-        let measured = point.cases.iter().filter(|case| case.outcome == Outcome::Measured);
-        measured.filter(|case| wanted(case)).count()
-    };
-    scenario.points.iter().max_by_key(count).filter(|point| count(point) > 0)
-}
-
-/// Why a case is not to be trusted as it stands, or is not there.
-pub(super) fn doubts(case: &Case) -> Vec<String> {
-    let outcome = match &case.outcome {
-        Outcome::Measured => None,
-        Outcome::Skipped(reason) => Some(format!("skipped: {reason}")),
-        Outcome::Failed(reason) => Some(format!("failed: {reason}")),
-        Outcome::Invalid(reason) => Some(format!("invalid: {reason}")),
-        Outcome::Saturated => Some("saturated".to_owned()),
-    };
-    outcome.into_iter().chain(case.flags.iter().cloned()).collect()
 }
 
 /// How far a control strayed from 1, in words: "1.7 %", and from the double on "a factor of 2.3".

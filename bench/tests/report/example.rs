@@ -1,8 +1,8 @@
 //! Results made up for the tests: laws as simple as the figures are false. Nothing here was
 //! measured.
 
-use bench::compare::result::*;
 use bench::cost::Reading;
+use bench::results::*;
 use bench::statistics::{Estimate, Verdict};
 use server_process::catalogue::{Concurrency, SERVERS};
 

@@ -11,9 +11,9 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bench::compare::result::{Outcome, Results};
 use bench::cost::Reading;
 use bench::report;
+use bench::results::{Outcome, Results};
 use bench::statistics::Estimate;
 
 /// A new empty directory, kept after the test for whoever wants to look.

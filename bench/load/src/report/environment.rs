@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use server_process::proc;
 
 use crate::limits::Limits;
 
@@ -32,15 +33,14 @@ pub struct Environment {
 impl Environment {
     /// The values of this machine, now.
     pub(crate) fn here() -> Environment {
-        let load = fs::read_to_string("/proc/loadavg").ok();
         Environment {
             version: env!("CARGO_PKG_VERSION"),
             time: rfc3339(SystemTime::now()),
             kernel: kernel(),
             machine: std::env::consts::ARCH,
             cpus: thread::available_parallelism().ok().map(Into::into),
-            cpu_model: cpu_model(),
-            load_average: load.and_then(|load| load.split_whitespace().next()?.parse().ok()),
+            cpu_model: proc::cpu_model().ok(),
+            load_average: proc::word("/proc/loadavg").ok(),
             limits: Limits::current(),
         }
     }
@@ -54,10 +54,4 @@ fn rfc3339(time: SystemTime) -> Option<String> {
 fn kernel() -> Option<String> {
     let read = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
     Some(format!("{} {}", read("ostype")?.trim(), read("osrelease")?.trim()))
-}
-
-fn cpu_model() -> Option<String> {
-    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    line.split_once(':').map(|(_, model)| model.trim().to_owned())
 }

@@ -16,7 +16,7 @@ use crate::{Fault, Faults, Latency, Plan, RATE_TOLERANCE, Rate, Sample, Slice};
 pub use crate::limits::Limits;
 pub use environment::Environment;
 pub use files::{csv, hgrm, log, read_log};
-pub use text::{Text, duration};
+pub use text::{Text, duration, group_digits};
 
 /// Name and version of the JSON form. New fields do not change the version. A field that disappears
 /// or changes its meaning does.

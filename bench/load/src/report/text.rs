@@ -275,17 +275,22 @@ fn figure(value: f64) -> String {
     }
 }
 
-/// A whole number, its digits in groups of three.
+/// A number without decimals, its digits in groups of three.
 fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    group_digits(value, ' ')
+}
+
+/// A number without decimals, its digits in groups of three with `space` between them.
+pub fn group_digits(value: f64, space: char) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = if value < 0.0 { "-".to_owned() } else { String::new() };
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(' ');
+            text.push(space);
         }
-        grouped.push(digit);
+        text.push(digit);
     }
-    grouped
+    text
 }
 
 #[cfg(test)]
@@ -300,6 +305,7 @@ mod tests {
         assert_eq!(duration(2_000_000_000), "2.000 s");
         assert_eq!(grouped(1_234_567.0), "1 234 567");
         assert_eq!(grouped(12.0), "12");
+        assert_eq!(group_digits(-123_456.0, '_'), "-123_456");
         assert_eq!(bytes_per_second(64e6), "64.00 MB/s");
     }
 }

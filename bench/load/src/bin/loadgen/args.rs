@@ -222,7 +222,8 @@ impl Load {
             );
         }
         let address = self.addr.as_ref().unwrap_or(&self.address).clone();
-        let address = if self.udp { address.over_udp()? } else { address };
+        let address = if self.udp { address.over_udp() } else { Ok(address) };
+        let address = address.map_err(|error| Error::BadPlan(error.to_string()))?;
         Ok(Plan {
             connections: self.connections,
             idle: self.idle,

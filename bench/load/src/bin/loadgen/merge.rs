@@ -43,7 +43,7 @@ struct Client {
 pub(crate) fn run(merge: &Merge) -> Result<ExitCode> {
     merge.hgrm.iter().try_for_each(|file| check_file(file)).map_err(Error::Write)?;
     refuse_repeated(merge)?;
-    let mut latency = Latency::new().map_err(Error::generator("making a histogram"))?;
+    let mut latency = Latency::new()?;
     let mut clients = Vec::with_capacity(merge.logs.len());
     for path in &merge.logs {
         let (client, one) = read(path)?;

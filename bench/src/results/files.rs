@@ -5,43 +5,43 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::cost::Reading;
 use server_process::files::{make_directory, replace_all};
 
-use super::result::{Case, LatencyKind, Outcome, Results};
+use crate::cost::Reading;
 
-/// Writes both into `dir`, which is made if need be. A reader never sees half a file.
-///
-/// # Errors
-///
-/// Those of writing.
-pub(super) fn write(results: &Results, dir: &Path) -> io::Result<()> {
-    make_directory(dir)?;
-    let json = serde_json::to_string_pretty(results)?;
-    replace_all(&[(dir.join("report.json"), json), (dir.join("report.csv"), csv(results))])
-}
+use super::{Case, CaseCost, Comparison, Results, SCHEMA};
 
-/// Reads the JSON of an earlier run.
-///
-/// # Errors
-///
-/// When it cannot be read, or is of another version of the schema.
-pub(super) fn read(file: &Path) -> io::Result<Results> {
-    let bad = |error: &dyn std::fmt::Display| {
-        io::Error::other(format!("{} is no report of compare: {error}", file.display()))
-    };
-    let text = fs::read_to_string(file).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot read {}: {error}", file.display()))
-    })?;
-    let results: Results = serde_json::from_str(&text).map_err(|error| bad(&error))?;
-    if results.schema != super::result::SCHEMA {
-        return Err(bad(&format!(
-            "it is of schema {}, not {}",
-            results.schema,
-            super::result::SCHEMA
-        )));
+impl Results {
+    /// Writes `report.json` and `report.csv` into `dir`, which is made if need be. A reader never sees
+    /// half a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        make_directory(dir)?;
+        let json = serde_json::to_string_pretty(self)?;
+        replace_all(&[(dir.join("report.json"), json), (dir.join("report.csv"), csv(self))])
     }
-    Ok(results)
+
+    /// Reads the JSON of an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is of another version of the schema.
+    pub fn read(file: &Path) -> io::Result<Results> {
+        let bad = |error: &dyn std::fmt::Display| {
+            io::Error::other(format!("{} is no report of compare: {error}", file.display()))
+        };
+        let text = fs::read_to_string(file).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot read {}: {error}", file.display()))
+        })?;
+        let results: Results = serde_json::from_str(&text).map_err(|error| bad(&error))?;
+        if results.schema != SCHEMA {
+            return Err(bad(&format!("it is of schema {}, not {}", results.schema, SCHEMA)));
+        }
+        Ok(results)
+    }
 }
 
 /// The columns of `report.csv`; empty where nothing was measured, with the unit in the name.
@@ -61,7 +61,7 @@ fn csv(results: &Results) -> String {
                     point.x.to_string(),
                     quoted(&point.label),
                     quoted(&case.server),
-                    quoted(&outcome(&case.outcome)),
+                    quoted(&case.outcome.to_string()),
                     quoted(scenario.metric.label()),
                 ];
                 fields.extend(numbers(case));
@@ -83,17 +83,12 @@ fn numbers(case: &Case) -> Vec<String> {
     let ratio = comparison.map(|comparison| comparison.ratio);
     fields
         .extend([ratio.map(|e| e.median), ratio.map(|e| e.low), ratio.map(|e| e.high)].map(number));
-    fields.push(comparison.map_or(String::new(), |comparison| {
-        if comparison.unranked.is_some() { "unranked" } else { comparison.verdict.label() }
-            .to_owned()
-    }));
+    fields.push(comparison.map_or("", Comparison::label).to_owned());
     fields.extend([case.messages_per_s, case.load.offered_per_s].map(number));
-    let open_loop = case.load.offered_per_s.is_some();
-    let kind = if open_loop { LatencyKind::Response } else { LatencyKind::Service };
-    let latency = case.latency.iter().find(|latency| latency.kind == kind);
+    let latency = case.latency();
     let ns = |quantile| latency.and_then(|latency| latency.at(quantile)).map(|ns| ns as f64);
     fields.extend([ns(0.5), ns(0.99), latency.map(|latency| latency.max_ns as f64)].map(number));
-    let known = |get: fn(&super::result::CaseCost) -> &Reading<f64>| {
+    let known = |get: fn(&CaseCost) -> &Reading<f64>| {
         number(case.cost.as_ref().and_then(|cost| get(cost).value().copied()))
     };
     fields.push(known(|cost| &cost.server_cpu_ns_per_message));
@@ -108,16 +103,6 @@ fn numbers(case: &Case) -> Vec<String> {
     fields.push(known(|cost| &cost.threads));
     fields.push(known(|cost| &cost.processes));
     fields
-}
-
-fn outcome(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Measured => "measured".to_owned(),
-        Outcome::Saturated => "saturated".to_owned(),
-        Outcome::Skipped(reason) => format!("skipped: {reason}"),
-        Outcome::Failed(reason) => format!("failed: {reason}"),
-        Outcome::Invalid(reason) => format!("invalid: {reason}"),
-    }
 }
 
 /// A field that may hold commas, quotes and line ends (RFC 4180).

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
-
-use crate::cost::Reading;
-use crate::statistics::{Estimate, Verdict};
 use loadgen::report::duration;
 
-use super::plan::NOT_ASKED_FOR;
-use super::result::{Case, LatencyKind, Metric, Outcome, Point, Scenario};
+use crate::cost::Reading;
+use crate::results::{Case, Metric, Outcome, Point, Scenario};
+use crate::statistics::{Estimate, Verdict};
 
 const HEADER: &[&str] = &[
     "server",
@@ -32,7 +30,7 @@ const HEADER: &[&str] = &[
 const UNAVAILABLE: &str = "unavailable";
 
 /// One scenario: the question, how it was measured, and a table for each point.
-pub(super) fn scenario(scenario: &Scenario) -> String {
+pub fn scenario(scenario: &Scenario) -> String {
     let Scenario { name, question, method, reference, .. } = scenario;
     let mut text = format!("\n## {name}: {question}\n{}\n", method.text);
     for point in &scenario.points {
@@ -95,8 +93,7 @@ fn noise_floor(point: &Point) -> String {
 fn table(point: &Point, metric: Metric) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
-    let left_out = Outcome::Skipped(NOT_ASKED_FOR.to_owned());
-    let cases = point.cases.iter().filter(|case| case.outcome != left_out);
+    let cases = point.cases.iter().filter(|case| !case.outcome.is_left_out());
     let rows: Vec<Vec<String>> = cases.map(|case| row(case, metric)).collect();
     let known = |column: usize| {
         let mut fields = rows.iter().filter_map(|row| row.get(column));
@@ -128,17 +125,14 @@ fn row(case: &Case, metric: Metric) -> Vec<String> {
             let ratio = &comparison.ratio;
             row.push(format!("{:.3}", ratio.median));
             row.push(format!("[{:.3}, {:.3}]", ratio.low, ratio.high));
-            let verdict = comparison.verdict.label();
-            row.push(if comparison.unranked.is_some() { "unranked" } else { verdict }.to_owned());
+            row.push(comparison.label().to_owned());
         }
         None => row.extend(["1".to_owned(), "-".to_owned(), "reference".to_owned()]),
     }
     if case.outcome == Outcome::Saturated {
         row[4] = "saturated".to_owned();
     }
-    let open_loop = case.load.offered_per_s.is_some();
-    let kind = if open_loop { LatencyKind::Response } else { LatencyKind::Service };
-    let latency = case.latency.iter().find(|latency| latency.kind == kind);
+    let latency = case.latency();
     for quantile in [0.5, 0.99] {
         let ns = latency.and_then(|latency| latency.at(quantile));
         row.push(ns.map_or("-".to_owned(), duration));
@@ -148,7 +142,7 @@ fn row(case: &Case, metric: Metric) -> Vec<String> {
         reading.value().map_or(UNAVAILABLE.to_owned(), |value| show(*value))
     };
     row.push(known(&cost.server_cpu_ns_per_message, &|ns| duration(ns as u64)));
-    let per_cpu = case.comparisons.iter().find(|c| c.metric == Metric::MessagesPerCpuSecond);
+    let per_cpu = case.comparison(Metric::MessagesPerCpuSecond);
     row.push(per_cpu.map_or("-".to_owned(), |c| {
         let told_apart = c.verdict != Verdict::NotDistinguishable;
         format!("{:.3}{}", c.ratio.median, if told_apart { " *" } else { "" })
@@ -166,7 +160,7 @@ fn spread(value: &Estimate) -> f64 {
 }
 
 /// A value of a metric with its unit.
-pub(super) fn amount(metric: Metric, value: f64) -> String {
+fn amount(metric: Metric, value: f64) -> String {
     match metric {
         Metric::LatencyP50 => duration(value as u64),
         Metric::ClientsServed => format!("{value:.0}"),

@@ -1,17 +1,46 @@
-//! The servers' release binaries, built before they are measured, so that they are never stale.
+//! This workspace on disk: where it is, and its release binaries. They are built before they are
+//! measured, so that they are never stale.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use serde::Deserialize;
-
 use server_process::guard::Guard;
+
+/// A file that only this workspace has, from its root.
+const LANDMARK: &str = "bench/process/src/catalogue.rs";
+
+/// The root of the workspace that the benchmark belongs to.
+///
+/// Cargo says in CARGO_MANIFEST_DIR, when it runs a program, where the program's package is. Without cargo
+/// it is the workspace that the current directory is in, or else the one that the executable is in. The
+/// program does not remember where it was compiled: the checkout may have been moved since, and a target
+/// directory may belong to several checkouts.
+///
+/// # Errors
+///
+/// `NotFound` when none of these places is in the workspace.
+pub fn root() -> io::Result<PathBuf> {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let places = [package, env::current_dir().ok(), env::current_exe().ok()];
+    places.iter().flatten().find_map(|place| root_above(place)).ok_or_else(|| {
+        let text = "the workspace of the servers is not here: start this within it, best with \
+                    `cargo bench`";
+        io::Error::new(io::ErrorKind::NotFound, text)
+    })
+}
+
+/// The nearest directory from `place` upwards that is the root of this workspace.
+fn root_above(place: &Path) -> Option<PathBuf> {
+    let mut above = place.ancestors();
+    above.find(|directory| directory.join(LANDMARK).is_file()).map(Path::to_owned)
+}
 
 /// Executables by the name of their binary or example target.
 pub type Binaries = BTreeMap<String, PathBuf>;
@@ -35,7 +64,7 @@ struct Target {
 /// # Errors
 ///
 /// When cargo cannot be run or the build fails; its messages have been shown.
-pub fn build_servers(packages: &[&str], examples: &[&str]) -> io::Result<Binaries> {
+pub fn build(packages: &[&str], examples: &[&str]) -> io::Result<Binaries> {
     let mut built = Binaries::new();
     if !packages.is_empty() {
         let targets = packages.iter().flat_map(|package| ["--package", package]);
@@ -53,7 +82,7 @@ fn cargo_build<'a>(targets: impl Iterator<Item = &'a str>) -> io::Result<Binarie
     let mut command = Command::new(&cargo);
     // Paths come from cargo's own messages: a target directory may have been chosen in many ways.
     command.args(["build", "--release", "--message-format=json-render-diagnostics"]);
-    command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
+    command.arg("--manifest-path").arg(root()?.join("Cargo.toml"));
     command.args(targets).stdout(Stdio::piped());
     let (mut child, _guard) = spawn_guarded(&mut command)?;
     let mut built = Binaries::new();
@@ -91,5 +120,19 @@ fn spawn_guarded(command: &mut Command) -> io::Result<(Child, Guard)> {
             let _ = child.wait();
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_found_from_below_and_nowhere_else() {
+        let root = root().unwrap();
+        assert!(root.join("bench/Cargo.toml").is_file());
+        assert_eq!(root_above(&root.join("bench/src")), Some(root.clone()));
+        assert_eq!(root_above(&root), Some(root.clone()));
+        assert_eq!(root_above(Path::new("/")), None);
     }
 }

@@ -4,13 +4,14 @@
 //! the reference are, and so are system calls per message, which hardly depend on the machine at
 //! all.
 
-use super::result::{Case, Origin, Results};
+use crate::results::{Case, Origin, Results};
+use crate::statistics::Estimate;
 
 /// Growth of the system calls per message that counts as a regression: a count has little noise.
 const SYSCALLS_MAX: f64 = 1.05;
 
 /// One sentence for each regression of `now` against `then`, and how many cases could be compared.
-pub(super) fn regressions(now: &Results, then: &Results) -> (Vec<String>, usize) {
+pub fn regressions(now: &Results, then: &Results) -> (Vec<String>, usize) {
     let mut found = Vec::new();
     let mut compared = 0;
     for scenario in &now.scenarios {
@@ -21,13 +22,11 @@ pub(super) fn regressions(now: &Results, then: &Results) -> (Vec<String>, usize)
             let Some(earlier) = before.points.iter().find(|earlier| earlier.x == point.x) else {
                 continue;
             };
-            let floor = |floor: &Option<crate::statistics::Estimate>| {
-                floor.as_ref().map(|floor| floor.strays())
-            };
+            let floor = |floor: &Option<Estimate>| floor.as_ref().map(|floor| floor.strays());
             let floors = floor(&point.noise_floor).zip(floor(&earlier.noise_floor));
             let floor = floors.map(|(now, then)| now * then);
             for case in point.cases.iter().filter(|case| !is_control(now, &case.server)) {
-                let Some(old) = earlier.cases.iter().find(|old| old.server == case.server) else {
+                let Some(old) = earlier.case(&case.server) else {
                     continue;
                 };
                 let both = !case.comparisons.is_empty() && !old.comparisons.is_empty();
@@ -80,10 +79,9 @@ fn more_calls(now: &Case, then: &Case) -> Option<String> {
 
 /// A server that asks again and again makes as many calls as it has time for.
 fn spins(results: &Results, name: &str) -> bool {
-    results.servers.iter().any(|server| server.name == name && server.spins)
+    results.server(name).is_some_and(|server| server.spins)
 }
 
 fn is_control(results: &Results, name: &str) -> bool {
-    let server = results.servers.iter().find(|server| server.name == name);
-    server.is_some_and(|server| server.origin == Origin::Control)
+    results.server(name).is_some_and(|server| server.origin == Origin::Control)
 }

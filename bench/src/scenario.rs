@@ -1,18 +1,23 @@
-//! What is compared: the scenarios, each with the question it answers.
+//! What is measured: the scenarios of both benchmarks, each with the question it answers.
 
 use std::time::Duration;
 
-use super::args::Layout;
-use super::result::{Axis, LoadInfo, Metric};
+use loadgen::Plan;
+use server_process::address::Address;
+
+use crate::layout::Layout;
+use crate::results::{Axis, LoadInfo, Metric};
 
 /// One question, and the loads that answer it.
-pub(super) struct Scenario {
-    pub(super) name: &'static str,
-    pub(super) question: &'static str,
+pub struct Scenario {
+    /// Its name in filters and reports.
+    pub name: &'static str,
+    pub(crate) question: &'static str,
     /// Name, unit, and whether it suits a logarithmic scale.
     axis: (&'static str, &'static str, bool),
-    pub(super) metric: Metric,
-    pub(super) turns: Turns,
+    /// What is compared.
+    pub metric: Metric,
+    pub(crate) turns: Turns,
     points: &'static [f64],
     few_points: &'static [f64],
     load: fn(f64) -> LoadInfo,
@@ -20,12 +25,14 @@ pub(super) struct Scenario {
     /// processors for it.
     layout: fn(f64) -> Option<Layout>,
     /// What grows along the axis and is worth a straight line.
-    pub(super) fitted: bool,
+    pub(crate) fitted: bool,
+    /// Whether criterion measures it too: a closed loop whose figure is the time of a message.
+    pub criterion: bool,
 }
 
 /// How the servers take turns, and what a turn is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turns {
+pub(crate) enum Turns {
     /// Closed loop in slices where the connections of all servers fit into one process, else in
     /// blocks.
     Slices,
@@ -43,7 +50,7 @@ pub(super) enum Turns {
 
 /// A server with more connections than this takes its turns in blocks: opening them, and waking as
 /// many threads, takes longer than a slice.
-pub(super) const SLICED_CONNECTIONS_MAX: usize = 1500;
+pub(crate) const SLICED_CONNECTIONS_MAX: usize = 1500;
 
 /// The kernel decides who runs where.
 fn anywhere(_: f64) -> Option<Layout> {
@@ -65,7 +72,7 @@ const SMALL: LoadInfo = LoadInfo {
 const SLOW_HANDLER: Duration = Duration::from_millis(1);
 
 /// All of them, in the order they are run.
-pub(super) const SCENARIOS: &[Scenario] = &[
+pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ping_pong",
         question: "How long does one client wait for each message when nobody else is there, on \
@@ -78,6 +85,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |_| SMALL,
         layout: |x| Layout::on(x as usize),
         fitted: false,
+        criterion: true,
     },
     Scenario {
         name: "active",
@@ -90,6 +98,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |x| LoadInfo { connections: x as usize, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: true,
     },
     Scenario {
         name: "idle_herd",
@@ -102,6 +111,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |x| LoadInfo { connections: 16, idle: x as usize, ..SMALL },
         layout: anywhere,
         fitted: true,
+        criterion: true,
     },
     Scenario {
         name: "payload",
@@ -114,6 +124,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |x| LoadInfo { connections: 16, size_bytes: x as usize, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: true,
     },
     Scenario {
         name: "churn",
@@ -127,6 +138,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |x| LoadInfo { connections: x as usize, churn: true, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: true,
     },
     Scenario {
         name: "offered_load",
@@ -140,6 +152,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |_| LoadInfo { connections: 16, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: false,
     },
     Scenario {
         name: "offered_load_common",
@@ -152,6 +165,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |_| LoadInfo { connections: 16, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: false,
     },
     Scenario {
         name: "slow_handler",
@@ -168,6 +182,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
         layout: anywhere,
         fitted: false,
+        criterion: false,
     },
     Scenario {
         name: "slow_readers",
@@ -180,6 +195,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |x| LoadInfo { connections: 16, slow_readers: x as usize, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: false,
     },
     Scenario {
         name: "served",
@@ -192,6 +208,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |x| LoadInfo { connections: x as usize, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: false,
     },
     Scenario {
         name: "quiet",
@@ -204,42 +221,46 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         load: |x| LoadInfo { connections: 0, idle: x as usize, ..SMALL },
         layout: anywhere,
         fitted: false,
+        criterion: false,
     },
 ];
 
 impl Turns {
     /// Whether messages are due by the clock.
-    pub(super) fn are_open(self) -> bool {
+    pub(crate) fn are_open(self) -> bool {
         matches!(self, Turns::ShareOfCapacity | Turns::ShareOfSlowest)
     }
 
     /// Whether they are blocks, a fresh process for each run, and not slices.
-    pub(super) fn are_blocks(self) -> bool {
+    pub(crate) fn are_blocks(self) -> bool {
         matches!(self, Turns::Blocks | Turns::Silence | Turns::Served)
     }
 }
 
 impl Scenario {
-    pub(super) fn points(&self, few: bool) -> &'static [f64] {
+    /// The points on the axis: a `few` of them, or all.
+    pub fn points(&self, few: bool) -> &'static [f64] {
         if few { self.few_points } else { self.points }
     }
 
-    pub(super) fn load(&self, x: f64) -> LoadInfo {
+    /// The load at the point `x`.
+    pub fn load(&self, x: f64) -> LoadInfo {
         (self.load)(x)
     }
 
-    /// Where server and client run; `given` on the command line goes before.
-    pub(super) fn layout(&self, x: f64, given: &Layout) -> Option<Layout> {
+    /// Where server and client run; `given` on the command line goes before. `None` if there are too few
+    /// processors for it.
+    pub fn layout(&self, x: f64, given: &Layout) -> Option<Layout> {
         if *given == Layout::default() { (self.layout)(x) } else { Some(given.clone()) }
     }
 
-    pub(super) fn axis(&self) -> Axis {
+    pub(crate) fn axis(&self) -> Axis {
         let (name, unit, log) = self.axis;
         Axis { name: name.to_owned(), unit: unit.to_owned(), log }
     }
 
     /// How the servers take turns at one point.
-    pub(super) fn turns_at(&self, x: f64) -> Turns {
+    pub(crate) fn turns_at(&self, x: f64) -> Turns {
         let load = self.load(x);
         if self.turns == Turns::Slices && load.total_connections() > SLICED_CONNECTIONS_MAX {
             Turns::Blocks
@@ -249,7 +270,7 @@ impl Scenario {
     }
 
     /// Connections that the server must serve at the same time for the load to proceed.
-    pub(super) fn served_at_once(&self, x: f64) -> usize {
+    pub fn served_at_once(&self, x: f64) -> usize {
         match (self.turns, self.load(x)) {
             // Without places for all, these merely wait in the backlog.
             (Turns::Served, _) => 1,
@@ -259,7 +280,7 @@ impl Scenario {
     }
 
     /// The point in words.
-    pub(super) fn label(&self, x: f64) -> String {
+    pub(crate) fn label(&self, x: f64) -> String {
         match (self.name, self.turns) {
             (_, Turns::ShareOfCapacity | Turns::ShareOfSlowest) => format!("{:.0} %", x * 100.0),
             ("idle_herd" | "quiet", _) => format!("{x} idle"),
@@ -276,14 +297,22 @@ impl Scenario {
     }
 
     /// What filters match: as criterion names its benchmarks.
-    pub(super) fn id(&self, server: &str, x: f64) -> String {
+    pub(crate) fn id(&self, server: &str, x: f64) -> String {
         format!("{}/{server}/{x}", self.name)
     }
 }
 
-impl LoadInfo {
-    /// All connections that exist at the same time.
-    pub(super) fn total_connections(&self) -> usize {
-        self.connections + self.idle + self.slow_readers
+/// The connections of `load` to a server at `address`, with the client where `layout` has it.
+pub fn plan_of(load: &LoadInfo, layout: &Layout, address: &Address) -> Plan {
+    Plan {
+        // A session has at least one connection that could talk.
+        connections: load.connections.max(1),
+        idle: if load.connections == 0 { load.idle.saturating_sub(1) } else { load.idle },
+        slow_readers: load.slow_readers,
+        size: load.size_bytes,
+        depth: load.depth,
+        churn: load.churn,
+        pin: layout.client.clone(),
+        ..Plan::new(address.clone())
     }
 }

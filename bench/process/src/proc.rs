@@ -1,0 +1,255 @@
+//! What proc(5) says of a process, its threads and its descendants, and of the machine. Linux only.
+//!
+//! Every function fails when the process has ended, and when /proc lacks what it reads.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+
+/// The process `root` and all its descendants, `root` first. Descendants that have ended count until
+/// their parent has waited for them.
+///
+/// # Errors
+///
+/// `NotFound` when `root` itself has ended, even if nobody has waited for it yet.
+pub fn processes(root: Pid) -> io::Result<Vec<Pid>> {
+    if matches!(state(root), Ok('Z' | 'X') | Err(_)) {
+        return Err(io::Error::new(ErrorKind::NotFound, "the server has ended"));
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        for task in tasks(pid)? {
+            match fs::read_to_string(path(pid, &format!("task/{task}/children"))) {
+                Ok(children) => {
+                    let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+                    found.extend(pids.map(Pid::from_raw));
+                }
+                // This thread runs: the kernel was built without CONFIG_PROC_CHILDREN.
+                Err(error) if task == root && state(root).is_ok() => return Err(error),
+                // A thread may have ended since; its children have passed to its siblings.
+                Err(_) => {}
+            }
+        }
+        next += 1;
+    }
+    Ok(found)
+}
+
+/// The threads of one process. A process that has ended has none.
+pub fn tasks(pid: Pid) -> io::Result<Vec<Pid>> {
+    let entries = match fs::read_dir(path(pid, "task")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(names.map(Pid::from_raw).collect())
+}
+
+/// The number of open descriptors of one process.
+///
+/// # Errors
+///
+/// Those of reading the directory: that of a process that has ended cannot be read.
+pub fn descriptors(pid: Pid) -> io::Result<usize> {
+    Ok(fs::read_dir(path(pid, "fd"))?.count())
+}
+
+/// A number out of a file of `Name:   value` lines, e.g. `status`; its unit is the file's.
+pub fn field(pid: Pid, file: &str, name: &str) -> io::Result<u64> {
+    let value = line(pid, file, name)?;
+    let number = value.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    number.ok_or_else(|| lacks(file, name))
+}
+
+/// What stands behind `name:` in a file of the process.
+fn line(pid: Pid, file: &str, name: &str) -> io::Result<String> {
+    let text = fs::read_to_string(path(pid, file))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(|value| value.trim().to_owned()).ok_or_else(|| lacks(file, name))
+}
+
+/// The state of a process as `stat` has it: R runs or could run, S sleeps, T is stopped by a signal,
+/// Z has ended and nobody has waited for it.
+pub fn state(pid: Pid) -> io::Result<char> {
+    state_in(&path(pid, "stat"))
+}
+
+/// The same of one thread of a process.
+pub fn task_state(pid: Pid, task: Pid) -> io::Result<char> {
+    state_in(&path(pid, &format!("task/{task}/stat")))
+}
+
+fn state_in(stat: &PathBuf) -> io::Result<char> {
+    let text = fs::read_to_string(stat)?;
+    let state = stat_fields(&text).next().and_then(|field| field.chars().next());
+    state.ok_or_else(|| lacks("stat", "state"))
+}
+
+/// Whether a signal that was sent to the whole process waits to be taken by it (ShdPnd of `status`).
+pub fn has_signal_pending(pid: Pid) -> io::Result<bool> {
+    Ok(line(pid, "status", "ShdPnd")?.bytes().any(|digit| digit != b'0'))
+}
+
+/// CPU time of a process so far, user and system, threads that have ended included: its clock
+/// (clock_getcpuclockid(3)), exact to the nanosecond.
+pub fn cpu_time(pid: Pid) -> io::Result<Duration> {
+    Ok(clock_gettime(clock_getcpuclockid(pid)?)?.into())
+}
+
+/// CPU times of a process out of `stat`. They are counted in ticks, of 10 ms as a rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// In user mode, threads that have ended included.
+    pub user: Duration,
+    /// In the kernel, likewise.
+    pub system: Duration,
+    /// In user mode, of children that have ended and been waited for.
+    pub reaped_user: Duration,
+    /// In the kernel, of those children.
+    pub reaped_system: Duration,
+}
+
+/// The CPU times of one process.
+pub fn times(pid: Pid) -> io::Result<Times> {
+    let text = fs::read_to_string(path(pid, "stat"))?;
+    let mut fields = stat_fields(&text).skip(11).map(|field| field.parse().ok());
+    let mut next =
+        || fields.next().flatten().map(ticks).ok_or_else(|| lacks("stat", "field 14 to 17"));
+    Ok(Times { user: next()?, system: next()?, reaped_user: next()?, reaped_system: next()? })
+}
+
+/// What the scheduler has given a thread so far (`schedstat`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scheduled {
+    /// Time that it ran.
+    pub on_cpu: Duration,
+    /// Time that it waited for a CPU though it could have run.
+    pub waiting: Duration,
+}
+
+/// What the scheduler has given one thread of a process.
+pub fn scheduled(pid: Pid, task: Pid) -> io::Result<Scheduled> {
+    let text = fs::read_to_string(path(pid, &format!("task/{task}/schedstat")))?;
+    let mut fields = text.split_ascii_whitespace().map(|field| field.parse().ok());
+    let mut next = || {
+        let time = fields.next().flatten().map(Duration::from_nanos);
+        time.ok_or_else(|| lacks("schedstat", "field 1 and 2"))
+    };
+    Ok(Scheduled { on_cpu: next()?, waiting: next()? })
+}
+
+/// The machine's time over all processors, from the first line of /proc/stat: user, nice, system, idle,
+/// iowait, irq, softirq, steal, and the guests' times, which the first two contain.
+pub fn machine_times() -> io::Result<Vec<Duration>> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    let line = line.ok_or_else(|| io::Error::other("/proc/stat does not begin with cpu"))?;
+    Ok(line.split_ascii_whitespace().filter_map(|field| field.parse().ok()).map(ticks).collect())
+}
+
+/// The name of the first processor.
+pub fn cpu_model() -> io::Result<String> {
+    let text = fs::read_to_string("/proc/cpuinfo")?;
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map(|(_, model)| model.trim().to_owned());
+    model.ok_or_else(|| io::Error::other("/proc/cpuinfo names no model"))
+}
+
+/// The first word of a file, e.g. the load average of the last minute in /proc/loadavg.
+pub fn word<T: FromStr>(file: &str) -> io::Result<T> {
+    let text = fs::read_to_string(file)?;
+    let word = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    word.ok_or_else(|| io::Error::other(format!("{file} does not begin with what is wanted")))
+}
+
+/// The fields of `stat` from the third on, the state. The second, the program's name in brackets, may
+/// hold anything, a `)` included.
+fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace()
+}
+
+/// Clock ticks of proc(5) as a duration.
+fn ticks(count: u64) -> Duration {
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    Duration::from_secs(count) / u32::try_from(per_second).unwrap_or(100).max(1)
+}
+
+fn lacks(file: &str, name: &str) -> io::Error {
+    io::Error::other(format!("/proc/PID/{file} has no {name}"))
+}
+
+fn path(pid: Pid, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{file}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::thread;
+    use std::time::Instant;
+
+    use nix::unistd::getpid;
+
+    use super::*;
+
+    /// Waits until `pid` is in this state.
+    fn wait_for(pid: Pid, wanted: char) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while state(pid).unwrap() != wanted {
+            assert!(Instant::now() < deadline, "{pid} is not in the state {wanted}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_tree_has_all_generations_and_those_nobody_has_waited_for() {
+        // The last program to run in the shell's process waits for no child.
+        let script = "sleep 60 & (sleep 60 & exec sleep 60) & sleep 0.5 & exec sleep 60";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).stdout(Stdio::null());
+        let mut shell = shell.spawn().unwrap();
+        let root = Pid::from_raw(shell.id().cast_signed());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // The shell, two children that stay, one that ends, and a grandchild.
+        while processes(root).unwrap().len() != 5 {
+            assert!(Instant::now() < deadline, "{:?}", processes(root));
+            thread::sleep(Duration::from_millis(2));
+        }
+        let all = processes(root).unwrap();
+        assert_eq!(all[0], root);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !all.iter().any(|pid| state(*pid).unwrap() == 'Z') {
+            assert!(Instant::now() < deadline, "no child has ended");
+            thread::sleep(Duration::from_millis(2));
+        }
+        for pid in all {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        wait_for(root, 'Z');
+        assert_eq!(processes(root).unwrap_err().kind(), ErrorKind::NotFound);
+        shell.wait().unwrap();
+        assert_eq!(processes(root).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn our_own_figures_are_there() {
+        let us = getpid();
+        assert!(tasks(us).unwrap().contains(&us));
+        assert!(descriptors(us).unwrap() >= 3);
+        assert!(field(us, "status", "VmRSS").unwrap() > 100);
+        assert!(field(us, "status", "NoSuchName").is_err());
+        assert!(cpu_time(us).unwrap() > Duration::ZERO);
+        assert!(scheduled(us, us).unwrap().on_cpu > Duration::ZERO);
+        assert!(!has_signal_pending(us).unwrap());
+        assert!(times(us).is_ok());
+        assert!(machine_times().unwrap().len() >= 8);
+        assert!(word::<f64>("/proc/loadavg").unwrap() >= 0.0);
+    }
+}
