@@ -152,6 +152,8 @@ pub struct Sample {
     pub faults: Faults,
     /// CPU time of the generator's threads, warm-up and drain included.
     pub cpu: ClientCpu,
+    /// Messages that came back in that time.
+    pub answered: u64,
     /// Open loop: messages that were due in the measured time. Closed loop: 0.
     pub due: u64,
     /// Due messages that were never sent, because their connection was still waiting for earlier
@@ -193,6 +195,7 @@ impl AddAssign for Sample {
         self.elapsed = self.elapsed.max(other.elapsed);
         self.faults += other.faults;
         self.cpu += other.cpu;
+        self.answered += other.answered;
         self.due += other.due;
         self.unsent += other.unsent;
     }

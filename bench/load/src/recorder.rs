@@ -88,6 +88,7 @@ impl Recorder {
             series.end(end);
         }
         sample.elapsed = Duration::from_nanos(end.saturating_sub(from));
+        sample.answered = self.run.answered;
         sample.bytes = sample.messages * size as u64;
         if let Some(meter) = self.run.meter.take() {
             sample.cpu = meter.stop();

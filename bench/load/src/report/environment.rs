@@ -8,6 +8,7 @@ use serde::Serialize;
 use server_process::proc;
 
 use crate::limits::Limits;
+use crate::machine;
 
 /// The machine and the program of a measurement. `None` is unavailable. The sources are in proc(5).
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +27,9 @@ pub struct Environment {
     pub cpu_model: Option<String>,
     /// Load average of the last minute before the report.
     pub load_average: Option<f64>,
+    /// Whether the kernel keeps interrupts apart from the CPU time of processes
+    /// (CONFIG_IRQ_TIME_ACCOUNTING). If not, a process's CPU time contains the interrupts on its core.
+    pub irq_time_accounting: Option<bool>,
     /// Limits of the generator's process.
     pub limits: Limits,
 }
@@ -41,6 +45,7 @@ impl Environment {
             cpus: thread::available_parallelism().ok().map(Into::into),
             cpu_model: proc::cpu_model().ok(),
             load_average: proc::word("/proc/loadavg").ok(),
+            irq_time_accounting: machine::irq_time_accounting(),
             limits: Limits::current(),
         }
     }

@@ -5,13 +5,16 @@ mod files;
 mod text;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::outcome::per_second;
-use crate::{Fault, Faults, Latency, Plan, RATE_TOLERANCE, Rate, Sample, Slice};
+use crate::{
+    Fault, Faults, Latency, MachineUse, Plan, RATE_TOLERANCE, Rate, Sample, ServerSide, Slice,
+};
 
 pub use crate::limits::Limits;
 pub use environment::Environment;
@@ -38,6 +41,10 @@ pub struct Report {
     pub latency: LatencySummary,
     /// The CPU time of the generator.
     pub client: Client,
+    /// The CPU time of the server.
+    pub server: Server,
+    /// The machine of the generator during the run.
+    pub machine: Machine,
     /// The number of connections that ended in a fault, by the fault's name.
     pub faults: BTreeMap<&'static str, u64>,
     /// The first fault and its place.
@@ -161,7 +168,7 @@ pub struct Client {
     pub user_seconds: f64,
     /// CPU time in the kernel, of all threads.
     pub system_seconds: f64,
-    /// CPU time for one message. The time includes warm-up and drain; the messages do not.
+    /// CPU time for one message. Time and messages include warm-up and drain.
     pub cpu_ns_per_message: Option<f64>,
     /// Share of one core that the busiest thread used.
     pub busiest_thread: f64,
@@ -182,6 +189,50 @@ pub struct Client {
     pub involuntary_switches: u64,
 }
 
+/// The CPU time of the server, of its children, and of its children that have ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Server {
+    /// Where the server runs. Its CPU time is available if that is here.
+    pub location: Location,
+    /// The processes that were given, or that hold the listening socket.
+    pub pids: Vec<i32>,
+    /// CPU time, warm-up and drain included.
+    pub cpu_seconds: Option<f64>,
+    /// CPU time as a number of cores that were busy all the time.
+    pub cores: Option<f64>,
+    /// CPU time for one message. Time and messages include warm-up and drain.
+    pub cpu_ns_per_message: Option<f64>,
+    /// CPU time of server and client for one message. On loopback, the sender's CPU time contains the
+    /// receive processing, so only the sum compares servers.
+    pub with_client_cpu_ns_per_message: Option<f64>,
+}
+
+/// Where the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Location {
+    /// On this machine, in known processes.
+    Here,
+    /// On another machine.
+    Elsewhere,
+    /// On this machine, but no process is visible that holds the listening socket.
+    Unknown,
+}
+
+/// The machine of the generator during the run, warm-up and drain included. A number of cores says how
+/// many would have been busy all the time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// Cores that programs other than the generator and the server used.
+    pub others_cores: Option<f64>,
+    /// Cores that the hypervisor kept from this machine.
+    pub steal_cores: Option<f64>,
+    /// Cores that interrupts and soft interrupts used.
+    pub interrupt_cores: Option<f64>,
+    /// Whether others or steal used more than a twentieth of a core.
+    pub disturbed: Option<bool>,
+}
+
 /// Everything that is known of a run.
 #[derive(Clone, Debug)]
 pub struct Run<'a> {
@@ -195,6 +246,10 @@ pub struct Run<'a> {
     pub latency: &'a Latency,
     /// Its first fault and the place, in words.
     pub first_fault: Option<String>,
+    /// The server's processes.
+    pub side: &'a ServerSide,
+    /// The machine during the run.
+    pub machine: &'a MachineUse,
     /// Whether a signal ended it early.
     pub interrupted: bool,
 }
@@ -204,6 +259,7 @@ impl Report {
     pub fn new(run: &Run<'_>, percentiles: &[f64]) -> Report {
         let Run { plan, slice, sample, latency, .. } = run;
         let is_open = slice.rate.is_some();
+        let client = Client::of(sample, slice, latency);
         Report {
             schema: SCHEMA,
             environment: Environment::here(),
@@ -221,7 +277,9 @@ impl Report {
                 unsent: is_open.then_some(sample.unsent),
             },
             latency: LatencySummary::of(latency, percentiles),
-            client: Client::of(sample, slice, latency),
+            server: Server::of(run.side, run.machine, &client),
+            machine: Machine::of(run.machine),
+            client,
             faults: sample.faults.iter().map(|(fault, count)| (fault.name(), count)).collect(),
             first_fault: run.first_fault.clone(),
             invalid: invalid(sample),
@@ -346,11 +404,10 @@ impl Serialize for Distribution {
 impl Client {
     fn of(sample: &Sample, slice: &Slice, latency: &Latency) -> Client {
         let cpu = &sample.cpu;
-        let per_message = cpu.total().as_nanos() as f64 / sample.messages as f64;
         Client {
             user_seconds: cpu.user.as_secs_f64(),
             system_seconds: cpu.system.as_secs_f64(),
-            cpu_ns_per_message: per_message.is_finite().then_some(per_message),
+            cpu_ns_per_message: per_message(cpu.total(), sample.answered),
             busiest_thread: cpu.busiest_thread,
             saturated: (!slice.rate.is_some_and(|rate| rate.spin)).then(|| cpu.saturated()),
             waited: cpu.waited,
@@ -360,4 +417,41 @@ impl Client {
             involuntary_switches: cpu.involuntary_switches,
         }
     }
+}
+
+impl Server {
+    fn of(side: &ServerSide, machine: &MachineUse, client: &Client) -> Server {
+        let (location, pids) = match side {
+            ServerSide::Here(pids) => (Location::Here, pids.as_slice()),
+            ServerSide::Elsewhere => (Location::Elsewhere, [].as_slice()),
+            ServerSide::Unknown => (Location::Unknown, [].as_slice()),
+        };
+        let cpu = machine.server;
+        let cpu_ns_per_message = cpu.and_then(|cpu| per_message(cpu, machine.messages));
+        let both = cpu_ns_per_message.zip(client.cpu_ns_per_message);
+        Server {
+            location,
+            pids: pids.iter().map(|pid| pid.as_raw()).collect(),
+            cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()),
+            cores: cpu.map(|cpu| machine.cores(cpu)),
+            cpu_ns_per_message,
+            with_client_cpu_ns_per_message: both.map(|(server, client)| server + client),
+        }
+    }
+}
+
+impl Machine {
+    fn of(machine: &MachineUse) -> Machine {
+        let cores = |time: Option<Duration>| time.map(|time| machine.cores(time));
+        Machine {
+            others_cores: cores(machine.others),
+            steal_cores: cores(machine.steal),
+            interrupt_cores: cores(machine.interrupts),
+            disturbed: machine.disturbed(),
+        }
+    }
+}
+
+fn per_message(time: Duration, messages: u64) -> Option<f64> {
+    (messages > 0).then(|| time.as_nanos() as f64 / messages as f64)
 }

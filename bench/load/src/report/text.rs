@@ -5,7 +5,7 @@ use std::fmt;
 use anstyle::{AnsiColor, Style};
 use textwrap::Options;
 
-use super::{Client, Distribution, LatencySummary, Load, Outcome, Report};
+use super::{Client, Distribution, LatencySummary, Load, Location, Machine, Outcome, Report};
 use crate::{Arrivals, Rate};
 
 /// A percentile with fewer messages beyond it means little.
@@ -47,6 +47,7 @@ impl fmt::Display for Text<'_, Report> {
         write_outcome(f, &report.load, &report.result)?;
         write!(f, "{}", report.latency.text())?;
         write_client(f, &report.client, width)?;
+        write_machine(f, report, width)?;
         if report.faults.is_empty() {
             let checked = if report.load.verified { "; every byte was checked" } else { "" };
             writeln!(f, "\n  faults       none{checked}")?;
@@ -166,6 +167,45 @@ fn write_client(f: &mut fmt::Formatter<'_>, client: &Client, width: usize) -> fm
         let text = "a generator thread used all its CPU time: the figures may be the limit of the \
                     generator, not of the server. Give more --threads, or fewer connections";
         write_note(f, WARNING, "SATURATED", text, width)?;
+    }
+    Ok(())
+}
+
+fn write_machine(f: &mut fmt::Formatter<'_>, report: &Report, width: usize) -> fmt::Result {
+    let server = &report.server;
+    let why = match server.location {
+        Location::Here => "the server's processes have ended",
+        Location::Elsewhere => "the server is on another machine",
+        Location::Unknown => "no visible process holds the server's socket; give --server-pid",
+    };
+    let per_message = |ns: Option<f64>| match ns {
+        Some(ns) => format!("{} per message", duration(ns as u64)),
+        None => "per message unavailable".to_owned(),
+    };
+    match server.cores {
+        Some(cores) => writeln!(
+            f,
+            "  server CPU   {:.0} % of a core; {}; with the client {}",
+            cores * 100.0,
+            per_message(server.cpu_ns_per_message),
+            per_message(server.with_client_cpu_ns_per_message)
+        )?,
+        None => writeln!(f, "  server CPU   unavailable: {why}")?,
+    }
+    let Machine { others_cores, steal_cores, interrupt_cores, disturbed } = report.machine;
+    let cores = |cores: Option<f64>| cores.map_or("unavailable".to_owned(), |n| format!("{n:.2}"));
+    let (others, steal) = (cores(others_cores), cores(steal_cores));
+    writeln!(
+        f,
+        "  machine      cores used by other programs {others}; by interrupts {}; steal {steal}",
+        cores(interrupt_cores)
+    )?;
+    if disturbed == Some(true) {
+        let text = format!(
+            "this machine was busy with something else: other programs used {others} cores, and the \
+             hypervisor kept {steal}. The same run on a quiet machine can differ"
+        );
+        write_note(f, WARNING, "DISTURBED", &text, width)?;
     }
     Ok(())
 }

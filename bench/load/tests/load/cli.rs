@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,8 +47,8 @@ fn a_good_run_exits_0_and_reports_with_units() {
 fn json_has_a_schema_the_environment_and_what_was_asked() {
     let server = Server::echo();
     let addr = server.addr.to_string();
-    let output =
-        loadgen(&["--addr", &addr, "-n", "100", "-s", "10", "--json", "--percentiles", "50,75"]);
+    let arguments = ["-n", "0.1k", "-s", "10B", "--json", "--percentiles", "50,75"];
+    let output = loadgen(&[&["--addr", &addr][..], &arguments].concat());
     let report = json(&output);
     assert_eq!(report["schema"], "loadgen/2");
     assert!(report["environment"]["kernel"].is_string());
@@ -62,6 +64,13 @@ fn json_has_a_schema_the_environment_and_what_was_asked() {
     assert_eq!(report["latency"]["service"], Value::Null);
     assert_eq!(report["result"]["due"], Value::Null, "nothing is due in a closed loop");
     assert_eq!(report["invalid"], Value::Array(Vec::new()));
+    assert_eq!(report["server"]["location"], "here", "the server is a thread of this test");
+    assert_eq!(report["server"]["pids"][0], std::process::id());
+    let client = report["client"]["cpu_ns_per_message"].as_f64().unwrap();
+    let server = report["server"]["cpu_ns_per_message"].as_f64().unwrap();
+    let both = report["server"]["with_client_cpu_ns_per_message"].as_f64().unwrap();
+    assert!(client > 0.0 && server > 0.0 && (both - client - server).abs() < 1.0, "{report}");
+    assert!(report["machine"]["others_cores"].is_number());
 }
 
 #[test]
@@ -100,7 +109,7 @@ fn a_load_that_cannot_work_is_refused_with_advice() {
         (vec![&open, "--pin", "1023"], "cannot pin"),
         (vec![&open, "--source", "::1"], "the server's IP version"),
         (vec![&open, "-R", "0"], "a rate of 0 never sends"),
-        (vec![&open, "-R", "1e-300"], "never sends"),
+        (vec![&open, "-R", "0.000000000001"], "never sends"),
         (vec![&open, "-n", "0"], "measure nothing"),
         (vec![&open, "--fragment", "0"], "give at least 1"),
         (vec![&open, "--connect-rate", "0"], "give more than 0"),
@@ -112,7 +121,7 @@ fn a_load_that_cannot_work_is_refused_with_advice() {
         (vec![&open, "--timeout", "9999999999y"], "a year at most"),
         (vec![&open, "--warmup", "9999999999y"], "a year at most"),
         (vec![&open, "-d", "9999999999y"], "a year at most"),
-        (vec![&open, "--connect-rate", "1e-300", "-c", "2"], "less than one in a year"),
+        (vec![&open, "--connect-rate", "0.000000000001", "-c", "2"], "less than one in a year"),
         (vec![&open, "-d", "9h", "--csv", "/nonexistent/file"], "cannot write"),
         (vec![&open, "-d", "9h", "--log", "/"], "cannot write"),
         (vec![&open, "--timeout", "0s"], "a timeout of 0"),
@@ -122,6 +131,9 @@ fn a_load_that_cannot_work_is_refused_with_advice() {
         (vec![&open, "--churn", "--slow-readers", "1"], "no slow readers"),
         (vec![&open, "--churn", "--connect-rate", "9"], "--connect-rate has no effect"),
         (vec![&open, "--pin", "0", "--pin", "1"], "more --pin than threads"),
+        (vec![&open, "-R", "fast"], "give for example 200, 20k or 1.5M"),
+        (vec![&open, "-s", "1K"], "give for example 64, 1k (1000 bytes)"),
+        (vec![&open, "--server-pid", "2147483647"], "no server process 2147483647"),
         (vec![&closes], "closes it again"),
         (vec!["--udp", "unix:/nonexistent/socket"], "UDP has no paths"),
         (vec!["--udp", &open, "-s", "65508"], "65507 bytes at most"),
@@ -173,7 +185,12 @@ fn the_death_of_the_server_ends_the_run_at_once() {
 
 #[test]
 fn a_signal_ends_the_run_early_and_the_run_is_reported_as_interrupted() {
-    let server = Server::echo();
+    let echoed = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&echoed);
+    let server = Server::with_flaw(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Flaw::None
+    });
     let addr = server.addr.to_string();
     let base = [addr.as_str(), "-c", "2", "-d", "60s", "--warmup", "0s"];
     for (signal, arguments) in [(Signal::SIGINT, vec!["--json"]), (Signal::SIGTERM, vec![])] {
@@ -184,7 +201,11 @@ fn a_signal_ends_the_run_early_and_the_run_is_reported_as_interrupted() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        thread::sleep(Duration::from_secs(1));
+        let began = Instant::now();
+        echoed.store(0, Ordering::Relaxed);
+        while echoed.load(Ordering::Relaxed) < 100 && began.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(10));
+        }
         let began = Instant::now();
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         let output = child.wait_with_output().unwrap();

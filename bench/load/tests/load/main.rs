@@ -10,6 +10,7 @@ mod content;
 mod datagrams;
 mod faults;
 mod find_max;
+mod machine;
 mod open_loop;
 mod series;
 mod server;

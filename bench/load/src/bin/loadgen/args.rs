@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use loadgen::{Address, Arrivals, Error, Objective, Plan, Rate, Result, Slice, Until};
+use loadgen::{Address, Arrivals, Error, Objective, Plan, Rate, Result, ServerSide, Slice, Until};
+
+use crate::units;
 
 /// Puts a load on an echo server, here or on another machine, and reports the result.
 ///
@@ -75,12 +77,12 @@ pub(crate) struct Load {
     addr: Option<Address>,
 
     /// Connections that send and read, on all threads together
-    #[arg(short, long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(short, long, value_name = "COUNT", default_value = "1", value_parser = units::length)]
     connections: usize,
 
     /// Threads that drive the connections. With one connection for each thread, the threads use
     /// blocking calls instead of epoll
-    #[arg(short, long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(short, long, value_name = "COUNT", default_value = "1", value_parser = units::length)]
     threads: usize,
 
     /// How long to measure, after the warm-up [default: 10s; each step of --find-max 2s]
@@ -89,19 +91,19 @@ pub(crate) struct Load {
     duration: Option<Duration>,
 
     /// Stop after this number of messages, on all connections together, instead of after a time
-    #[arg(short = 'n', long, value_name = "COUNT")]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = units::count)]
     messages: Option<u64>,
 
-    /// Size of a message in bytes
-    #[arg(short, long, value_name = "BYTES", default_value_t = 64)]
+    /// Size of a message, for example 64, 1k (1000 bytes) or 16KiB (16384 bytes)
+    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::bytes)]
     size: usize,
 
     /// Messages in flight on each connection (pipelining)
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = units::length)]
     depth: usize,
 
     /// Further connections that stay open and silent; they are opened first
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = units::length)]
     idle: usize,
 
     /// Use UDP: one datagram for each message, and one message in flight for each client. A message
@@ -122,13 +124,14 @@ pub(crate) struct Load {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     warmup: Option<Duration>,
 
-    /// Open loop: messages per second, on all connections together. The clock decides when a message
+    /// Open loop: messages per second, on all connections together, for example 20k. The clock decides when a message
     /// is due, whatever the server does, and response time counts from that moment
-    #[arg(short = 'R', long, value_name = "PER_SECOND", conflicts_with = "churn")]
+    #[arg(short = 'R', long, value_name = "PER_SECOND", conflicts_with = "churn",
+          value_parser = units::rate)]
     rate: Option<f64>,
 
     /// The distribution of the times between two messages of an open loop
-    #[arg(long, value_enum, default_value_t = Spread::Poisson, requires = "open_loop")]
+    #[arg(long, value_enum, default_value = "poisson", requires = "open_loop")]
     arrivals: Spread,
 
     /// Open loop: poll instead of sleeping until the next message is due. Messages leave more
@@ -141,15 +144,15 @@ pub(crate) struct Load {
     pub(crate) find_max: Option<Objective>,
 
     /// Connections per second while they are opened [default: without a limit]
-    #[arg(long, value_name = "PER_SECOND")]
+    #[arg(long, value_name = "PER_SECOND", value_parser = units::rate)]
     connect_rate: Option<f64>,
 
     /// Further connections that send all the time and hardly read
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = units::length)]
     slow_readers: usize,
 
     /// Most bytes for one write, so that messages leave in pieces
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
     fragment: Option<usize>,
 
     /// Shut down the sending half of each connection behind its last message. The server must then
@@ -160,6 +163,11 @@ pub(crate) struct Load {
     /// Pin a thread to this CPU; give it once for all threads, or once for each
     #[arg(long, value_name = "CPU")]
     pin: Vec<usize>,
+
+    /// A process of the server on this machine, to report its CPU time with that of its children; give
+    /// it several times for several processes [default: the processes that listen at the address]
+    #[arg(long = "server-pid", value_name = "PID")]
+    server_pids: Vec<i32>,
 
     /// Longest time to wait for a connection, a message, or the end of a stream
     #[arg(long, value_name = "DURATION", default_value = "5s",
@@ -243,6 +251,18 @@ impl Load {
             interval: self.interval.or(self.csv.is_some().then_some(Duration::from_secs(1))),
             ..Plan::new(address)
         })
+    }
+
+    /// The server's processes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadPlan`] for a --server-pid that does not exist.
+    pub(crate) fn server_side(&self, address: &Address) -> Result<ServerSide> {
+        match self.server_pids.is_empty() {
+            true => Ok(ServerSide::find(address)),
+            false => ServerSide::given(&self.server_pids),
+        }
     }
 
     /// The files to write.

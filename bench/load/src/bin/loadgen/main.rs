@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod search;
 mod signals;
+mod units;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use loadgen::report::{Report, Run, csv, hgrm, log};
-use loadgen::{Error, Interval, Plan, Result, Session, probe};
+use loadgen::{Error, Interval, MachineMeter, Plan, Result, Session, probe};
 use server_process::files::{check_file, write_whole};
 
 use args::{Cli, Command, Load};
@@ -54,6 +55,7 @@ fn run(load: &Load) -> Result<ExitCode> {
     load.files().try_for_each(check_file).map_err(Error::Write)?;
     let signals = Signals::install(plan.control.stop_flag())?;
     probe(&plan)?;
+    let side = load.server_side(&plan.address)?;
     let mut session = Session::open(&plan)?;
     // Before this line there is nothing to report, and a signal ends the process.
     signals.hold();
@@ -65,7 +67,9 @@ fn run(load: &Load) -> Result<ExitCode> {
     }
     let progress = Progress::start(&slice, &plan.control);
     let began = SystemTime::now() + slice.warmup;
+    let meter = MachineMeter::start(&side, &plan.control);
     let mut sample = session.run(&slice)?;
+    let machine = meter.stop();
     drop(progress);
     let caught = signals.caught();
     sample.faults += session.close()?;
@@ -76,6 +80,8 @@ fn run(load: &Load) -> Result<ExitCode> {
         sample: &sample,
         latency: session.latency(),
         first_fault,
+        side: &side,
+        machine: &machine,
         interrupted: caught.is_some(),
     };
     let report = Report::new(&run, &load.percentiles.list);
