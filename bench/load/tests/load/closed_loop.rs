@@ -79,7 +79,9 @@ fn one_slow_message_in_ten_shows_in_the_percentiles_above_ninety_and_not_below()
     let delay = DELAY.as_nanos() as u64;
     assert!(response.value_at_quantile(0.5) < delay / 10);
     assert!(response.value_at_quantile(0.95) >= delay - delay / 1000);
-    assert_eq!(response.count_between(delay - delay / 1000, u64::MAX), 20);
+    // A busy machine can delay a few others.
+    let slow = response.count_between(delay - delay / 1000, u64::MAX);
+    assert!((20..40).contains(&slow), "{slow} slow messages");
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn slow_readers_hold_up_nobody() {
     let server = Server::echo();
     let plan = Plan { connections: 2, slow_readers: 3, ..Plan::new(server.addr) };
     let mut session = Session::open(&plan).unwrap();
-    let sample = session.run(&Slice::lasting(Duration::from_millis(300))).unwrap();
+    let sample = session.run(&Slice::lasting(Duration::from_secs(1))).unwrap();
     assert_eq!(sample.faults.total(), 0, "{}", sample.faults);
     assert!(sample.messages > 10);
 }
