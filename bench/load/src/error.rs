@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -68,6 +69,9 @@ pub enum Error {
         /// What the server does, and what to do next.
         finding: String,
     },
+    /// The connections were open only after the requested start.
+    #[error("the connections were open {0:.1?} after --start-at: give a later time")]
+    Late(Duration),
     /// A result cannot be written. The source names the file.
     #[error(transparent)]
     Write(io::Error),
@@ -96,6 +100,7 @@ impl Error {
             | Error::BadSum(_) => 2,
             Error::Connect { .. }
             | Error::Unfit { .. }
+            | Error::Late(_)
             | Error::Write(_)
             | Error::Stdout(_)
             | Error::Generator { .. } => 1,

@@ -52,8 +52,8 @@ impl Environment {
 }
 
 /// A time in UTC, as RFC 3339 writes it. `None` before 1970.
-fn rfc3339(time: SystemTime) -> Option<String> {
-    (time >= UNIX_EPOCH).then(|| humantime::format_rfc3339_seconds(time).to_string())
+pub(super) fn rfc3339(time: SystemTime) -> Option<String> {
+    (time >= UNIX_EPOCH).then(|| humantime::format_rfc3339_millis(time).to_string())
 }
 
 fn kernel() -> Option<String> {

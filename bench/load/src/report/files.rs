@@ -1,16 +1,9 @@
-//! The files for other tools: CSV, percentile text, and the HdrHistogram log.
+//! The time series as CSV, and the distribution as percentile text.
 
 use std::fmt::Write as _;
 use std::io;
-use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::interval_log::{
-    IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
-};
-use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 use serde::Serialize;
 
 use crate::series::Interval;
@@ -20,13 +13,13 @@ use crate::{Error, Latency, Result, outcome::per_second};
 const HGRM_STEPS: u32 = 5;
 /// Counters in each bucket of a histogram with three significant digits.
 const SUB_BUCKETS: u32 = 2048;
-const NANOS_PER_MILLI: f64 = 1e6;
+pub(super) const NANOS_PER_MILLI: f64 = 1e6;
 
 /// The names of the distributions, in JSON, in CSV and in a log.
-const NAMES: [&str; 4] = ["response", "service", "lateness", "own_lateness"];
+pub(super) const NAMES: [&str; 4] = ["response", "service", "lateness", "own_lateness"];
 
 /// The distributions, in the order of [`NAMES`].
-fn histograms(latency: &Latency) -> [&Histogram<u64>; 4] {
+pub(super) fn histograms(latency: &Latency) -> [&Histogram<u64>; 4] {
     [&latency.response, &latency.service, &latency.lateness, &latency.own_lateness]
 }
 
@@ -118,68 +111,4 @@ pub fn hgrm(histogram: &Histogram<u64>) -> String {
         histogram.buckets(),
     );
     text
-}
-
-/// The distributions as a compressed HdrHistogram interval log (V2), in nanoseconds. Each interval
-/// has a line for each distribution, with its name in JSON as the tag.
-///
-/// # Errors
-///
-/// [`Error::Generator`] if an interval cannot be unpacked or packed.
-pub fn log(
-    intervals: impl Iterator<Item = Result<Interval>>,
-    began: SystemTime,
-) -> Result<Vec<u8>> {
-    let (mut bytes, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
-    let mut writer = IntervalLogWriterBuilder::new()
-        .add_comment("[Histogram log format version 1.3]")
-        .add_comment(concat!("[Logged with loadgen ", env!("CARGO_PKG_VERSION"), ", in ns]"))
-        .with_start_time(began)
-        .with_base_time(began)
-        .with_max_value_divisor(NANOS_PER_MILLI)
-        .begin_log_with(&mut bytes, &mut serializer)
-        .map_err(Error::generator("writing a log"))?;
-    for interval in intervals {
-        let Interval { start, length, latency, .. } = interval?;
-        for (name, histogram) in NAMES.into_iter().zip(histograms(&latency)) {
-            if !histogram.is_empty() {
-                let written = writer.write_histogram(histogram, start, length, Tag::new(name));
-                let written = written.map_err(|error| io::Error::other(error.to_string()));
-                written.map_err(Error::generator("writing a log"))?;
-            }
-        }
-    }
-    Ok(bytes)
-}
-
-/// Reads a log and adds up its intervals. Returns the distributions and the measured time.
-///
-/// # Errors
-///
-/// A reason why [`log`] did not write these bytes, or why they are only the beginning of a log.
-pub fn read_log(bytes: &[u8]) -> std::result::Result<(Latency, Duration), String> {
-    let mut latency = Latency::new().map_err(|error| error.to_string())?;
-    let mut end = Duration::ZERO;
-    for entry in IntervalLogIterator::new(bytes) {
-        let entry = entry.map_err(|_| "a line is cut off, or not a line of a HdrHistogram log")?;
-        let LogEntry::Interval(interval) = entry else { continue };
-        let target = match interval.tag().as_deref() {
-            Some("response") => &mut latency.response,
-            Some("service") => &mut latency.service,
-            Some("lateness") => &mut latency.lateness,
-            Some("own_lateness") => &mut latency.own_lateness,
-            Some(_) | None => return Err("a line has a tag of another program".to_owned()),
-        };
-        let packed = STANDARD.decode(interval.encoded_histogram());
-        let packed = packed.map_err(|error| error.to_string())?;
-        let histogram: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut packed.as_slice())
-            .map_err(|error| error.to_string())?;
-        target.add(&histogram).map_err(|error| error.to_string())?;
-        end = end.max(interval.start_timestamp() + interval.duration());
-    }
-    if latency.response.is_empty() {
-        return Err("it holds no response times".to_owned());
-    }
-    Ok((latency, end))
 }

@@ -2,24 +2,26 @@
 
 mod environment;
 mod files;
+mod judge;
+mod log;
 mod text;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::outcome::per_second;
-use crate::{
-    Fault, Faults, Latency, MachineUse, Plan, RATE_TOLERANCE, Rate, Sample, ServerSide, Slice,
-};
+use crate::{Latency, MachineUse, Plan, Rate, Sample, ServerSide, Slice};
 
 pub use crate::limits::Limits;
 pub use environment::Environment;
-pub use files::{csv, hgrm, log, read_log};
-pub use text::{Text, duration, group_digits};
+pub use files::{csv, hgrm};
+pub use judge::Warning;
+pub use log::{Header, log, read_log};
+pub use text::{Notes, Text, duration, group_digits};
 
 /// Name and version of the JSON form. New fields do not change the version. A field that disappears
 /// or changes its meaning does.
@@ -49,6 +51,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// The first fault and its place.
     pub first_fault: Option<String>,
+    /// What can have changed the figures. A run with warnings is valid.
+    pub warnings: Vec<Warning>,
     /// Why the figures are wrong or misleading. Empty for a valid run.
     pub invalid: Vec<String>,
 }
@@ -97,6 +101,8 @@ pub struct Load {
 pub struct Outcome {
     /// Whether a signal ended the run before its time. The other figures are of the time until then.
     pub interrupted: bool,
+    /// The start of the measured time: UTC, as RFC 3339 writes it.
+    pub started: Option<String>,
     /// The measured time.
     pub seconds: f64,
     /// Messages that came back whole and right.
@@ -246,6 +252,8 @@ pub struct Run<'a> {
     pub latency: &'a Latency,
     /// Its first fault and the place, in words.
     pub first_fault: Option<String>,
+    /// The start of the measured time.
+    pub started: SystemTime,
     /// The server's processes.
     pub side: &'a ServerSide,
     /// The machine during the run.
@@ -260,12 +268,14 @@ impl Report {
         let Run { plan, slice, sample, latency, .. } = run;
         let is_open = slice.rate.is_some();
         let client = Client::of(sample, slice, latency);
+        let machine = Machine::of(run.machine);
         Report {
             schema: SCHEMA,
             environment: Environment::here(),
             load: Load::new(plan, slice),
             result: Outcome {
                 interrupted: run.interrupted,
+                started: environment::rfc3339(run.started),
                 seconds: sample.elapsed.as_secs_f64(),
                 messages: sample.messages,
                 messages_per_second: sample.rate(),
@@ -278,54 +288,18 @@ impl Report {
             },
             latency: LatencySummary::of(latency, percentiles),
             server: Server::of(run.side, run.machine, &client),
-            machine: Machine::of(run.machine),
+            warnings: judge::warnings(&client, &machine),
+            machine,
             client,
             faults: sample.faults.iter().map(|(fault, count)| (fault.name(), count)).collect(),
             first_fault: run.first_fault.clone(),
-            invalid: invalid(sample),
+            invalid: judge::invalid(sample),
         }
     }
 
-    /// Whether the figures can be used.
+    /// Whether the figures can be used as they are.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty()
-    }
-}
-
-fn invalid(sample: &Sample) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if sample.faults.total() > 0 {
-        reasons.push(format!("connections failed: {}{}", sample.faults, advice(&sample.faults)));
-    }
-    if sample.messages == 0 {
-        reasons.push("no message came back in the measured time".to_owned());
-    }
-    if let Some(ratio) = sample.achieved()
-        && !sample.kept_up()
-    {
-        reasons.push(format!(
-            "{:.1} % of the due messages came back in time, and {:.0} % are needed. Give a lower rate, \
-             more connections, more depth, or a longer time",
-            ratio * 100.0,
-            (1.0 - RATE_TOLERANCE) * 100.0
-        ));
-    }
-    reasons
-}
-
-fn advice(faults: &Faults) -> &'static str {
-    if faults.count(Fault::NoPort) > 0 {
-        ". This machine ran out of ports: give more --source addresses"
-    } else if faults.count(Fault::EarlyClose) + faults.count(Fault::Reset) > 0 {
-        ". The server closed them: it died, or ran out of a resource. See its stderr"
-    } else if faults.count(Fault::Timeout) > 0 {
-        ". The server did not answer in time; --timeout waits longer"
-    } else if faults.count(Fault::Lost) > 0 {
-        ". UDP loses datagrams when a buffer is full; --timeout waits longer"
-    } else if faults.count(Fault::Mismatch) + faults.count(Fault::Surplus) > 0 {
-        ". The server does not send back the bytes that it receives"
-    } else {
-        ""
     }
 }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use anstyle::{AnsiColor, Style};
 use textwrap::Options;
 
-use super::{Client, Distribution, LatencySummary, Load, Location, Machine, Outcome, Report};
+use super::{
+    Client, Distribution, LatencySummary, Load, Location, Machine, Outcome, Report, Warning,
+};
 use crate::{Arrivals, Rate};
 
 /// A percentile with fewer messages beyond it means little.
@@ -46,8 +48,8 @@ impl fmt::Display for Text<'_, Report> {
         write_load(f, &report.load)?;
         write_outcome(f, &report.load, &report.result)?;
         write!(f, "{}", report.latency.text())?;
-        write_client(f, &report.client, width)?;
-        write_machine(f, report, width)?;
+        write_client(f, &report.client)?;
+        write_machine(f, report)?;
         if report.faults.is_empty() {
             let checked = if report.load.verified { "; every byte was checked" } else { "" };
             writeln!(f, "\n  faults       none{checked}")?;
@@ -63,8 +65,28 @@ impl fmt::Display for Text<'_, Report> {
             let text = "a signal ended the run early; the figures are of the time until then";
             write_note(f, WARNING, "INTERRUPTED", text, width)?;
         }
-        for reason in &report.invalid {
-            write_note(f, ALARM, "INVALID", reason, width)?;
+        write!(f, "{}", Notes { warnings: &report.warnings, invalid: &report.invalid, width })
+    }
+}
+
+/// Warnings, and the reasons why figures are invalid, wrapped at a width.
+#[derive(Clone, Copy, Debug)]
+pub struct Notes<'a> {
+    /// What can have changed the figures.
+    pub warnings: &'a [Warning],
+    /// Why the figures are wrong or misleading.
+    pub invalid: &'a [String],
+    /// The width in columns.
+    pub width: usize,
+}
+
+impl fmt::Display for Notes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Warning { name, text } in self.warnings {
+            write_note(f, WARNING, &name.to_uppercase(), text, self.width)?;
+        }
+        for reason in self.invalid {
+            write_note(f, ALARM, "INVALID", reason, self.width)?;
         }
         Ok(())
     }
@@ -78,7 +100,8 @@ fn write_load(f: &mut fmt::Formatter<'_>, load: &Load) -> fmt::Result {
                 Arrivals::Poisson => "at random times (Poisson)",
                 Arrivals::Uniform => "at equal times",
             };
-            format!("open loop, {} messages/s in all {arrivals}", grouped(*per_second))
+            let seed = load.seed;
+            format!("open loop, {} messages/s in all {arrivals}, seed {seed}", grouped(*per_second))
         }
     };
     writeln!(f, "{TITLE}{}, {kind}{TITLE:#}", load.address)?;
@@ -135,7 +158,7 @@ fn write_outcome(f: &mut fmt::Formatter<'_>, load: &Load, result: &Outcome) -> f
     writeln!(f, "  payload      {} each way in all", bytes_per_second(result.bytes_per_second))
 }
 
-fn write_client(f: &mut fmt::Formatter<'_>, client: &Client, width: usize) -> fmt::Result {
+fn write_client(f: &mut fmt::Formatter<'_>, client: &Client) -> fmt::Result {
     let per_message = match client.cpu_ns_per_message {
         Some(ns) => format!("{} per message", duration(ns as u64)),
         None => "per message unavailable".to_owned(),
@@ -147,31 +170,10 @@ fn write_client(f: &mut fmt::Formatter<'_>, client: &Client, width: usize) -> fm
         figure(client.user_seconds),
         figure(client.system_seconds)
     )?;
-    if client.starved == Some(true)
-        && let Some(waited) = client.waited
-    {
-        let text = format!(
-            "a generator thread was ready to run and had no core for {:.0} % of the time: other \
-             programs on this machine delayed the messages",
-            waited * 100.0
-        );
-        write_note(f, WARNING, "STARVED", &text, width)?;
-    }
-    if client.late == Some(true) {
-        let text = "the generator sent late: the median of its own lateness is more than a tenth of \
-                    the median response time, so the response times are its own. Give --spin, more \
-                    --threads, or a lower rate";
-        write_note(f, WARNING, "LATE", text, width)?;
-    }
-    if client.saturated == Some(true) {
-        let text = "a generator thread used all its CPU time: the figures may be the limit of the \
-                    generator, not of the server. Give more --threads, or fewer connections";
-        write_note(f, WARNING, "SATURATED", text, width)?;
-    }
     Ok(())
 }
 
-fn write_machine(f: &mut fmt::Formatter<'_>, report: &Report, width: usize) -> fmt::Result {
+fn write_machine(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     let server = &report.server;
     let why = match server.location {
         Location::Here => "the server's processes have ended",
@@ -192,7 +194,7 @@ fn write_machine(f: &mut fmt::Formatter<'_>, report: &Report, width: usize) -> f
         )?,
         None => writeln!(f, "  server CPU   unavailable: {why}")?,
     }
-    let Machine { others_cores, steal_cores, interrupt_cores, disturbed } = report.machine;
+    let Machine { others_cores, steal_cores, interrupt_cores, .. } = report.machine;
     let cores = |cores: Option<f64>| cores.map_or("unavailable".to_owned(), |n| format!("{n:.2}"));
     let (others, steal) = (cores(others_cores), cores(steal_cores));
     writeln!(
@@ -200,13 +202,6 @@ fn write_machine(f: &mut fmt::Formatter<'_>, report: &Report, width: usize) -> f
         "  machine      cores used by other programs {others}; by interrupts {}; steal {steal}",
         cores(interrupt_cores)
     )?;
-    if disturbed == Some(true) {
-        let text = format!(
-            "this machine was busy with something else: other programs used {others} cores, and the \
-             hypervisor kept {steal}. The same run on a quiet machine can differ"
-        );
-        write_note(f, WARNING, "DISTURBED", &text, width)?;
-    }
     Ok(())
 }
 

@@ -15,18 +15,18 @@ use serde_json::Value;
 
 use crate::server::{Flaw, Server};
 
-fn loadgen(arguments: &[&str]) -> Output {
+pub(crate) fn loadgen(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen")).args(arguments).output().unwrap()
 }
 
 /// The largest number that fits into 64 bits.
 const MOST: &str = "18446744073709551615";
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -272,61 +272,6 @@ fn colours_follow_the_environment() {
     };
     assert!(run("CLICOLOR_FORCE"));
     assert!(!run("NO_COLOR"));
-}
-
-#[test]
-fn logs_of_two_clients_are_added_up() {
-    let server = Server::echo();
-    let addr = server.addr.to_string();
-    let file = |name| {
-        let name = format!("loadgen-test-{}-{name}", std::process::id());
-        std::env::temp_dir().join(name).to_string_lossy().into_owned()
-    };
-    let (first, second, csv, hgrm) = (file("1"), file("2"), file("csv"), file("hgrm"));
-    for (log, count) in [(&first, "100"), (&second, "50")] {
-        let files = ["--csv", &csv, "--hgrm", &hgrm, "--log", log];
-        let output = loadgen(&[&[&addr, "-n", count][..], &files].concat());
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-    }
-    let sum = json(&loadgen(&["merge", &first, &second, "--json", "--hgrm", &hgrm]));
-    assert_eq!(sum["messages"], 150);
-    assert_eq!(sum["latency"]["response"]["count"], 150);
-    assert!(std::fs::read_to_string(&hgrm).unwrap().contains("Total count    =          150]"));
-    assert!(std::fs::read_to_string(&csv).unwrap().lines().count() == 2);
-    for path in [first, second, csv, hgrm] {
-        std::fs::remove_file(&path).unwrap();
-        assert!(!std::fs::exists(path + ".part").unwrap());
-    }
-}
-
-#[test]
-fn merge_lists_its_parts_and_refuses_logs_that_do_not_fit() {
-    let server = Server::echo();
-    let addr = server.addr.to_string();
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("merge");
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    let (closed, open, csv, cut) = (file("closed"), file("open"), file("csv"), file("cut"));
-    assert!(loadgen(&[&addr, "-n", "20", "--log", &closed, "--csv", &csv]).status.success());
-    loadgen(&[&addr, "-n", "20", "-R", "1000", "--log", &open]); // It need not keep up.
-    let whole = fs::read(&closed).unwrap();
-    fs::write(&cut, &whole[..whole.len() - 20]).unwrap();
-    let merged = loadgen(&["merge", &closed]);
-    let text = String::from_utf8(merged.stdout).unwrap();
-    assert!(text.contains(&format!("{closed}: 20 messages in ")), "{text}");
-    assert_eq!(json(&loadgen(&["merge", &closed, "--json"]))["clients"][0]["messages"], 20);
-    for (logs, expected, status) in [
-        ([&closed, &closed], "are the same log", 2),
-        ([&closed, &open], "is of an open loop", 2),
-        ([&closed, &csv], "not a whole log that `loadgen --log` wrote", 2),
-        ([&closed, &cut], "not a whole log that `loadgen --log` wrote", 2),
-    ] {
-        let output = loadgen(&["merge", logs[0], logs[1]]);
-        assert_eq!(output.status.code(), Some(status), "{logs:?}: {output:?}");
-        assert!(stderr(&output).contains(expected), "{logs:?}: {output:?}");
-        assert!(output.stdout.is_empty(), "{output:?}");
-    }
 }
 
 #[test]

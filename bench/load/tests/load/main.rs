@@ -11,6 +11,7 @@ mod datagrams;
 mod faults;
 mod find_max;
 mod machine;
+mod merge;
 mod open_loop;
 mod series;
 mod server;

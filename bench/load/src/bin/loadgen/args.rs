@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use loadgen::{Address, Arrivals, Error, Objective, Plan, Rate, Result, ServerSide, Slice, Until};
 
-use crate::units;
+use crate::{start, units};
 
 /// Puts a load on an echo server, here or on another machine, and reports the result.
 ///
@@ -139,6 +139,11 @@ pub(crate) struct Load {
     #[arg(long, requires = "open_loop")]
     spin: bool,
 
+    /// Open the connections, and start the load at this time: UTC, as 2026-11-21T17:00:00Z, or seconds
+    /// since 1970. Several clients with the same time start together, and "merge" adds up their logs
+    #[arg(long, value_name = "TIME", value_parser = start::parse, conflicts_with = "find_max")]
+    pub(crate) start_at: Option<SystemTime>,
+
     /// Search the highest rate at which response times keep a promise, as in 'p99<1ms'
     #[arg(long, value_name = "PROMISE", conflicts_with_all = ["churn", "messages"])]
     pub(crate) find_max: Option<Objective>,
@@ -178,9 +183,10 @@ pub(crate) struct Load {
     #[arg(long = "source", value_name = "IP")]
     sources: Vec<IpAddr>,
 
-    /// Seed of the content of the messages and of random arrivals
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    seed: u64,
+    /// Seed of the content of the messages and of random arrivals. The same seed repeats both
+    /// [default: a new one for each run, which the report has]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
 
     /// Do not check the bytes that come back
     #[arg(long)]
@@ -243,14 +249,19 @@ impl Load {
             timeout: self.timeout,
             sources: self.sources.clone(),
             pin: self.pin.clone(),
-            seed: self.seed,
+            seed: self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
             slow_readers: self.slow_readers,
             fragment: self.fragment,
             half_close: self.half_close,
             connect_rate: self.connect_rate,
-            interval: self.interval.or(self.csv.is_some().then_some(Duration::from_secs(1))),
+            interval: self.interval.or(self.has_intervals().then_some(Duration::from_secs(1))),
             ..Plan::new(address)
         })
+    }
+
+    /// Whether the run keeps a time series.
+    pub(crate) fn has_intervals(&self) -> bool {
+        self.interval.is_some() || self.csv.is_some()
     }
 
     /// The server's processes.

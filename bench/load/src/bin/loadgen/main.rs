@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod search;
 mod signals;
+mod start;
 mod units;
 
 use std::io::Write;
@@ -22,7 +23,7 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use loadgen::report::{Report, Run, csv, hgrm, log};
-use loadgen::{Error, Interval, MachineMeter, Plan, Result, Session, probe};
+use loadgen::{Error, Interval, MachineMeter, Result, Session, probe};
 use server_process::files::{check_file, write_whole};
 
 use args::{Cli, Command, Load};
@@ -53,10 +54,12 @@ fn run(load: &Load) -> Result<ExitCode> {
     plan.check()?;
     slice.check()?;
     load.files().try_for_each(check_file).map_err(Error::Write)?;
+    load.start_at.map_or(Ok(()), start::check)?;
     let signals = Signals::install(plan.control.stop_flag())?;
     probe(&plan)?;
     let side = load.server_side(&plan.address)?;
     let mut session = Session::open(&plan)?;
+    load.start_at.map_or(Ok(()), start::wait)?;
     // Before this line there is nothing to report, and a signal ends the process.
     signals.hold();
     if load.find_max.is_some() {
@@ -80,6 +83,7 @@ fn run(load: &Load) -> Result<ExitCode> {
         sample: &sample,
         latency: session.latency(),
         first_fault,
+        started: began,
         side: &side,
         machine: &machine,
         interrupted: caught.is_some(),
@@ -88,7 +92,7 @@ fn run(load: &Load) -> Result<ExitCode> {
     let shown =
         if load.json { output::json(&report) } else { output::text(&report.text(output::width())) };
     // The files are written even if stdout is closed, or on a full disk.
-    write_files(load, &plan, &mut session, sample.elapsed, began)?;
+    write_files(load, &report, &mut session, sample.elapsed, began)?;
     Ok(match caught {
         _ if !shown? || !report.is_valid() => ExitCode::FAILURE,
         Some(signal) => ExitCode::from(SIGNALLED + signal),
@@ -99,13 +103,13 @@ fn run(load: &Load) -> Result<ExitCode> {
 /// Writes the requested files.
 fn write_files(
     load: &Load,
-    plan: &Plan,
+    report: &Report,
     session: &mut Session,
     elapsed: Duration,
     began: SystemTime,
 ) -> Result<()> {
     if let Some(path) = &load.csv {
-        let bytes = csv(session.intervals(), plan.size, &load.percentiles.list)?;
+        let bytes = csv(session.intervals(), report.load.message_bytes, &load.percentiles.list)?;
         write_whole(path, &bytes).map_err(Error::Write)?;
     }
     if let Some(path) = &load.hgrm {
@@ -113,13 +117,13 @@ fn write_files(
         write_whole(path, text.as_bytes()).map_err(Error::Write)?;
     }
     if let Some(path) = &load.log {
-        let bytes = if plan.interval.is_some() {
-            log(session.intervals(), began)?
+        let bytes = if load.has_intervals() {
+            log(report, session.intervals(), began)?
         } else {
             let latency = session.latency().clone();
             let messages = latency.response.len();
             let whole = Interval { start: Duration::ZERO, length: elapsed, messages, latency };
-            log(std::iter::once(Ok(whole)), began)?
+            log(report, std::iter::once(Ok(whole)), began)?
         };
         write_whole(path, &bytes).map_err(Error::Write)?;
     }
