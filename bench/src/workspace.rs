@@ -118,7 +118,7 @@ fn spawn_guarded(command: &mut Command) -> io::Result<(Child, Guard)> {
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
-            Err(error)
+            Err(error.into())
         }
     }
 }

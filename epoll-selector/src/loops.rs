@@ -1,12 +1,11 @@
 //! Several loops, each with a thread, a selector and a source of its own.
 
 use std::io;
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 
-use echo::{Listener, Stop, Totals};
+use echo::{DatagramSocket, Listener, Stop, Totals};
 use epoll_selector::Selector;
 
 use crate::{Accept, Args};
@@ -44,7 +43,7 @@ pub(crate) fn serve<S: Selector + Send>(args: &Args) -> echo::Result<Totals> {
 /// Where a loop's work comes from.
 pub(crate) enum Source {
     Clients(Listener),
-    Datagrams(UdpSocket),
+    Datagrams(DatagramSocket),
 }
 
 /// A source for each loop.
@@ -52,7 +51,7 @@ fn sources(args: &Args) -> echo::Result<Vec<Source>> {
     let options = &args.options;
     if args.udp {
         let socket = echo::bind_datagrams(options)?;
-        socket.set_nonblocking(true)?;
+        socket.set_nonblocking()?;
         return Ok(vec![Source::Datagrams(socket)]);
     }
     let (count, most) = (args.loops.into(), options.max_connections(usize::MAX)?);

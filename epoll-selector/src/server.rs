@@ -1,11 +1,11 @@
 //! The handlers that make the server: [`Client`] and [`Datagrams`]. The library has the acceptor.
 
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, UdpSocket};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use echo::{Connection, Scratch, Tally, Wants};
+use echo::{Connection, DatagramSocket, Scratch, Tally, Wants};
 use epoll_selector::{Context, End, Event, Handler, Interest, Next, Trigger};
 use socket2::Socket;
 
@@ -102,7 +102,7 @@ impl Handler<Shared> for Client {
 }
 
 /// The handler of a UDP socket, and of all its clients.
-pub(crate) struct Datagrams(pub(crate) UdpSocket);
+pub(crate) struct Datagrams(pub(crate) DatagramSocket);
 
 impl Handler<Shared> for Datagrams {
     fn fd(&self) -> Option<BorrowedFd<'_>> {

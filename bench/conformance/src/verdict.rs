@@ -31,3 +31,9 @@ impl From<io::Error> for Trouble {
         Trouble::Fails { expected: "a server that runs".to_owned(), seen: error.to_string() }
     }
 }
+
+impl From<server_process::Error> for Trouble {
+    fn from(error: server_process::Error) -> Trouble {
+        Trouble::Fails { expected: "a server that runs".to_owned(), seen: error.to_string() }
+    }
+}

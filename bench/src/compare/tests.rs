@@ -149,7 +149,8 @@ fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
 fn what_happens_to_all_is_said_once() {
     let mut point = point(9e4, (0.95, 0.8));
     point.cases.iter_mut().for_each(|case| case.flags = vec!["a bad moment".to_owned()]);
-    let text = terminal::scenario(&results(point).scenarios[0]);
+    let text = terminal::text(&results(point).scenarios[0], None);
+    let text = anstream::adapter::strip_str(&text).to_string();
     assert!(text.contains("\n! base, other, base (again): a bad moment\n"), "{text}");
     assert_eq!(text.matches("a bad moment").count(), 1, "{text}");
 }
@@ -173,5 +174,5 @@ fn the_reports_can_be_read_again() {
 fn a_given_server_that_is_none_is_refused_by_name_before_anything_is_measured() {
     let given = crate::entrant::given("mine=false {addr}").unwrap();
     let complaint = look_at(&given).unwrap_err().to_string();
-    assert!(complaint.starts_with("mine: false ended before it listened"), "{complaint}");
+    assert!(complaint.starts_with("--server mine: false ended before it listened"), "{complaint}");
 }

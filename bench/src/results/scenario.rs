@@ -69,6 +69,25 @@ pub enum Interleaving {
     },
 }
 
+impl Interleaving {
+    /// Whether turns have the same length and warm-up as those of `other`. The length of a turn changes
+    /// the figures by itself, so points with different turns are neither compared nor joined by a line.
+    pub(crate) fn is_like(self, other: Interleaving) -> bool {
+        use Interleaving::{Blocks, Slices};
+        match (self, other) {
+            (
+                Slices { slice_ns, warm_up_ns, .. },
+                Slices { slice_ns: length, warm_up_ns: start, .. },
+            ) => (slice_ns, warm_up_ns) == (length, start),
+            (
+                Blocks { run_ns, warm_up_ns, .. },
+                Blocks { run_ns: length, warm_up_ns: start, .. },
+            ) => (run_ns, warm_up_ns) == (length, start),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Interleaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |ns: &u64| ns / 1_000_000;
@@ -131,13 +150,21 @@ pub struct Fit {
     pub unit: String,
     /// Growth per unit of the axis.
     pub slope: f64,
+    /// Lower end of the slope's 95 % interval; `None` in a report that was written without intervals.
+    pub slope_low: Option<f64>,
+    /// Upper end of the slope's 95 % interval; `None` in a report that was written without intervals.
+    pub slope_high: Option<f64>,
     /// The value at 0.
     pub intercept: f64,
     /// Share of the variation that the line explains, 0 to 1. Meaningless where the slope is about
     /// 0.
     pub r_squared: f64,
-    /// Number of points.
+    /// Number of points in the line.
     pub points: usize,
+    /// x of each point that is not in the line, since it would decide the slope alone or since the
+    /// servers took turns there in another way.
+    #[serde(default)]
+    pub left_out: Vec<f64>,
 }
 
 impl Scenario {
