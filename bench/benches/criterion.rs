@@ -157,7 +157,7 @@ fn measure(
                     let place = session.first_fault().unwrap_or_default();
                     fail(entrant, &io::Error::other(format!("{}: {place}", sample.faults)))
                 }
-                Err(error) => fail(entrant, &error),
+                Err(error) => fail(entrant, &error.into()),
             }
         });
     });

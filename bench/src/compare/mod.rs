@@ -121,7 +121,7 @@ fn entrants(args: &Args) -> Result<Vec<Entrant>> {
 fn look_at(given: &Entrant) -> Result<()> {
     let looked = given.start(Duration::ZERO, &[]).and_then(|server| {
         let seen = probe(&Plan::new(server.addr().clone()));
-        server.stop(Duration::ZERO).map_err(io::Error::from).and(seen)
+        server.stop(Duration::ZERO).map_err(io::Error::from).and(seen.map_err(io::Error::from))
     });
     looked.map_err(|source| Error::Given { name: given.name.clone(), source })
 }
