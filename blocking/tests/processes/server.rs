@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::process::{Command, id};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -49,7 +51,7 @@ fn serve_kind<R: Answer>(kind: Kind, mode: &str, argument: &str) {
     match mode {
         // A process for each request, which lives the life of this number.
         "life" => run::<R>(kind, processes, LIVES[argument.parse::<usize>().unwrap()].0, LONG),
-        // A process for each request, which ends when `argument` is opened for writing.
+        // A process for each request, which ends when the file `argument` is removed.
         "hold" => run::<R>(kind, processes, hold::<R>(argument), LONG),
         // The same, and a close that does not wait long.
         "hold-briefly" => {
@@ -80,12 +82,14 @@ fn bind<R: Answer, H: Handler<R>>(
     server
 }
 
-/// Answers with the id of its process, and waits until `fifo` is opened for writing.
-fn hold<R: Answer>(fifo: &str) -> impl Fn(&R) -> io::Result<()> + use<R> {
-    let fifo = fifo.to_owned();
+/// Answers with the id of its process, and once more when `gate` is removed.
+fn hold<R: Answer>(gate: &str) -> impl Fn(&R) -> io::Result<()> + use<R> {
+    let gate = PathBuf::from(gate);
     move |request: &R| {
         request.answer(id().to_string().as_bytes())?;
-        fs::File::open(&fifo)?.read_to_end(&mut Vec::new())?;
+        while gate.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
         request.answer(b"end")
     }
 }
