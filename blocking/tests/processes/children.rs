@@ -4,14 +4,13 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use server_process::process::{Ended, Process};
 use socketserver::CHILDREN_MAX;
 
-use crate::common::{A_MOMENT, Client, DATAGRAMS, Kind, LIVES, LONG, STREAMS};
+use crate::common::{A_MOMENT, Client, DATAGRAMS, Kind, LIVES, LONG, STREAMS, until};
 use crate::server;
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
@@ -67,14 +66,6 @@ fn children(server: &Process) -> usize {
     let pid = server.pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children.split_whitespace().count()
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline);
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn stop(server: Process) -> Ended {
@@ -189,8 +180,8 @@ fn close_kills() {
     }
 }
 
-/// An old child that is busy must not keep a restarted server from its address, nor queue clients that
-/// nobody will serve.
+/// An old child that is busy must not keep a restarted server from its address, nor queue clients
+/// that nobody will serve.
 fn child_closes_the_listener() {
     for kind in STREAMS {
         let gate = Gate::new("listener", kind);

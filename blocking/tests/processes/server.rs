@@ -94,7 +94,8 @@ fn hold<R: Answer>(gate: &str) -> impl Fn(&R) -> io::Result<()> + use<R> {
     }
 }
 
-/// Starts a child that the server has nothing to do with, and takes its exit status after many requests.
+/// Starts a child that the server has nothing to do with, and takes its exit status after many
+/// requests.
 fn keep_own_child<R: Answer>(kind: Kind) {
     // SAFETY: this process has one thread.
     let processes = unsafe { Concurrency::processes() };
@@ -109,7 +110,8 @@ fn serve_with_few_descriptors(kind: Kind, spare: usize) {
         stream.answer(b"begun")?;
         stream.read_to_end(&mut Vec::new()).map(drop)
     });
-    // The limit is not on the count but on the number, and this process may have inherited high ones.
+    // The limit is not on the count but on the number, and this process may have inherited high
+    // ones.
     let is_free = |number: &u64| !fs::exists(format!("/proc/self/fd/{number}")).unwrap();
     let limit = (0..).filter(is_free).nth(spare).unwrap();
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

@@ -74,7 +74,8 @@ fn failed_binds() {
     }
 }
 
-/// Limits the address space of a server that runs: no memory is left for a stack, or there is again.
+/// Limits the address space of a server that runs: no memory is left for a stack, or there is
+/// again.
 fn limit_memory(server: &Process, bytes: libc::rlim_t) {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
     let (pid, none) = (server.pid().as_raw(), std::ptr::null_mut());

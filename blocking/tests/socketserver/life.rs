@@ -52,7 +52,8 @@ fn with_threads_each_life_has_its_steps_in_order_and_ends_in_a_close() {
     }
 }
 
-/// Three clients of a server that serves forever, one after the other, as CPython's `run_server` does.
+/// Three clients of a server that serves forever, one after the other, as CPython's `run_server`
+/// does.
 fn run_server<R: Answer>(kind: Kind, concurrency: Concurrency) {
     let mut server = Server::<R, _>::bind(&kind.any_address(), concurrency, WELL).unwrap();
     let (address, stopper) = (server.address().unwrap(), server.stopper());
