@@ -1,9 +1,9 @@
 //! The highest rate at which a server keeps a promise such as `p99<1ms`.
 //!
 //! On a machine with other programs, any single run can fail for a reason that is not the server. So
-//! one failed run proves nothing: a rate counts as too high after three failures in a row, and such a
-//! rate is tried once more when the search has closed in on it. A rate is found when two more runs
-//! keep the promise.
+//! one failed run proves nothing: a rate counts as too high after three failures in a row. Whenever
+//! the search has closed in on a rate, the next higher one is tried once more: if it keeps the promise
+//! now, the search goes on above. A rate is found when two more runs keep the promise.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,7 @@ const SHRINK: f64 = 0.25;
 /// The search gives up below this share of the rate of the closed loop.
 const LOWEST: f64 = 0.001;
 /// Most runs of one search.
-const RUNS_MAX: usize = 60;
+const RUNS_MAX: usize = 100;
 
 /// A promise about response time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -138,7 +138,8 @@ pub fn find_max(
     capacity: f64,
     run: impl FnMut(f64) -> Result<Option<Step>>,
 ) -> Result<Search> {
-    let mut hunt = Hunt { run, steps: Vec::new(), kept: Vec::new(), failed: Vec::new() };
+    let mut hunt =
+        Hunt { run, steps: Vec::new(), kept: Vec::new(), failed: Vec::new(), doubted: None };
     let (rate, failure) = match hunt.search(capacity)? {
         End::Found(rate) => (Some(rate), None),
         End::TooLow => (None, Some("no rate keeps the promise")),
@@ -146,7 +147,7 @@ pub fn find_max(
         End::WrongBytes => (None, Some("the server sends back wrong bytes")),
         End::Stopped => (None, Some("the search was interrupted")),
     };
-    let too_high = hunt.lowest_failed().map(|failed| failed.rate);
+    let too_high = hunt.bracket().1;
     Ok(Search { objective, rate, too_high, failure, steps: hunt.steps })
 }
 
@@ -172,14 +173,9 @@ struct Hunt<F> {
     steps: Vec<Step>,
     /// Rates that keep the promise. All are lower than the failed ones.
     kept: Vec<f64>,
-    failed: Vec<Failed>,
-}
-
-/// A rate that failed.
-struct Failed {
-    rate: f64,
-    /// Whether the rate failed again when the search had closed in on it.
-    again: bool,
+    failed: Vec<f64>,
+    /// The closed bracket whose upper end has failed once more.
+    doubted: Option<(f64, f64)>,
 }
 
 impl<F: FnMut(f64) -> Result<Option<Step>>> Hunt<F> {
@@ -188,20 +184,19 @@ impl<F: FnMut(f64) -> Result<Option<Step>>> Hunt<F> {
             return Ok(End::TooLow);
         }
         loop {
-            let low = self.kept.iter().copied().reduce(f64::max);
-            let high = self.lowest_failed().map(|failed| (failed.rate, failed.again));
-            let verdict = match (low, high) {
+            let verdict = match self.bracket() {
                 (None, None) => self.judge(capacity * FIRST, 1, TRIES)?,
-                (None, Some((high, _))) if high * SHRINK < capacity * LOWEST => {
-                    return Ok(End::TooLow);
-                }
-                (None, Some((high, _))) => self.judge(high * SHRINK, 1, TRIES)?,
+                (None, Some(high)) if high * SHRINK < capacity * LOWEST => return Ok(End::TooLow),
+                (None, Some(high)) => self.judge(high * SHRINK, 1, TRIES)?,
                 (Some(low), None) => self.judge(low * GROWTH, 1, TRIES)?,
-                (Some(low), Some((high, _))) if high > low * PRECISION => {
+                (Some(low), Some(high)) if high > low * PRECISION => {
                     self.judge((low * high).sqrt(), 1, TRIES)?
                 }
                 // The search has closed in. The upper end may have failed by accident.
-                (Some(_), Some((high, false))) => self.judge(high, 1, 1)?,
+                (Some(low), Some(high)) if self.doubted != Some((low, high)) => {
+                    self.doubted = Some((low, high));
+                    self.judge(high, 1, 1)?
+                }
                 (Some(low), Some(_)) => match self.judge(low, CONFIRMATIONS, CONFIRMATIONS)? {
                     Verdict::Kept => return Ok(End::Found(low)),
                     other => other,
@@ -213,8 +208,10 @@ impl<F: FnMut(f64) -> Result<Option<Step>>> Hunt<F> {
         }
     }
 
-    fn lowest_failed(&self) -> Option<&Failed> {
-        self.failed.iter().min_by(|a, b| a.rate.total_cmp(&b.rate))
+    /// The highest rate that keeps the promise, and the lowest that fails.
+    fn bracket(&self) -> (Option<f64>, Option<f64>) {
+        let low = self.kept.iter().copied().reduce(f64::max);
+        (low, self.failed.iter().copied().reduce(f64::min))
     }
 
     /// Runs at one rate until `enough` runs have kept the promise, or `tries` runs have not.
@@ -234,15 +231,12 @@ impl<F: FnMut(f64) -> Result<Option<Step>>> Hunt<F> {
             failed += usize::from(!good);
         }
         if kept == enough {
-            self.failed.retain(|failed| failed.rate > rate);
+            self.failed.retain(|failed| *failed > rate);
             self.kept.push(rate);
             return Ok(Verdict::Kept);
         }
         self.kept.retain(|kept| *kept < rate);
-        match self.failed.iter_mut().find(|failed| failed.rate == rate) {
-            Some(failed) => failed.again = true,
-            None => self.failed.push(Failed { rate, again: false }),
-        }
+        self.failed.push(rate);
         Ok(Verdict::Failed)
     }
 }
@@ -326,6 +320,18 @@ mod tests {
                 assert!((low..5494.0).contains(&rate), "{rate}, runs {bad:?} are bad");
             }
         }
+    }
+
+    #[test]
+    fn a_long_time_of_bad_runs_at_the_start_does_not_change_the_result() {
+        // Above 300/s, each of the first 15 runs fails.
+        let mut number = 0;
+        let search = find_max(objective(), 6000.0, |rate| {
+            number += 1;
+            Ok(Some(step(rate, rate < if number <= 15 { 300.0 } else { 5494.0 })))
+        });
+        let rate = search.unwrap().rate.unwrap_or_default();
+        assert!((5494.0 / PRECISION..5494.0).contains(&rate), "{rate}");
     }
 
     #[test]
