@@ -2,8 +2,10 @@
 
 use super::*;
 
-/// Each server with its options, what a good client sends, and what comes back first.
-const SERVERS: &[(&str, &[&str], &[u8], &[u8])] = &[
+/// A server with its options, what a good client sends, and what comes back first.
+type Server = (&'static str, &'static [&'static str], &'static [u8], &'static [u8]);
+
+const SERVERS: &[Server] = &[
     ("upper", &[], b"good\n", b"GOOD\n"),
     ("command", &[], b"\0\0\0\x09ECHO good", b"\0\0\0\x0acommands/1\0\0\0\x07OK good"),
     ("command", &["--naive"], b"ECHO good", b"commands/1OK good"),
@@ -16,7 +18,7 @@ const SERVERS: &[(&str, &[&str], &[u8], &[u8])] = &[
 const GROWTH_KIB: u64 = 8 * 1024;
 
 /// Resident memory in KiB (proc_pid_status(5)).
-fn resident_kib(server: &Process) -> u64 {
+pub(super) fn resident_kib(server: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
