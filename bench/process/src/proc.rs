@@ -12,7 +12,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -59,7 +58,7 @@ pub fn tasks(pid: Pid) -> io::Result<Vec<Pid>> {
     let entries = match fs::read_dir(path(pid, "task")) {
         Ok(entries) => entries,
         // The kernel answers with one or the other, depending on how far the process has ended.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
+        Err(error) if has_ended(&error) => {
             return Ok(Vec::new());
         }
         Err(error) => return Err(error),
