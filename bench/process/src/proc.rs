@@ -115,7 +115,9 @@ pub fn has_signal_pending(pid: Pid) -> io::Result<bool> {
 /// The CPU time of a process so far, user and system. It includes threads that have ended. The source is
 /// the clock of the process (clock_getcpuclockid(3)), which counts nanoseconds.
 pub fn cpu_time(pid: Pid) -> io::Result<Duration> {
-    Ok(clock_gettime(clock_getcpuclockid(pid)?)?.into())
+    let time = clock_getcpuclockid(pid).and_then(clock_gettime);
+    // A clock is only a number: after its process has ended, reading it fails with EINVAL.
+    Ok(time.map_err(|errno| if errno == Errno::EINVAL { Errno::ESRCH } else { errno })?.into())
 }
 
 /// The CPU times of a process, from `stat`. The kernel counts them in ticks, usually of 10 ms.
