@@ -16,14 +16,16 @@ use crate::{Context, End, Event, Handler, Interest, Next};
 
 /// Accepts clients, and adds the handler that a closure makes of each stream.
 ///
-/// The acceptor pauses at `--max-connections`, and when the process or the system has no descriptor or
-/// memory left. A client that leaves wakes it. Clients that it does not accept wait in the backlog.
+/// The acceptor pauses at `--max-connections`, and when the process or the system has no descriptor
+/// or memory left. A client that leaves wakes it. Clients that it does not accept wait in the
+/// backlog.
 ///
 /// ```
 /// use std::io::{self, Read, Write};
 /// use std::net::TcpStream;
 /// use epoll_selector::{
-///     Acceptor, Context, Conversation, End, Mio, Protocol, Reactor, Selector, Talk, Trigger, Until,
+///     Acceptor, Context, Conversation, End, Mio, Protocol, Reactor, Selector, Talk, Trigger,
+///     Until,
 /// };
 ///
 /// /// Answers each line in upper case, and counts the lines of all clients.
@@ -81,8 +83,8 @@ struct Seats {
 }
 
 impl<F> Acceptor<F> {
-    /// An acceptor on a non-blocking listener. `make` returns the client's handler, or `None` to turn the
-    /// client away. A panic in `make` costs that client its connection, and no more.
+    /// An acceptor on a non-blocking listener. `make` returns the client's handler, or `None` to
+    /// turn the client away. A panic in `make` costs that client its connection, and no more.
     pub fn new<T, H: Handler<T> + 'static>(listener: Listener, make: F) -> Acceptor<F>
     where
         F: FnMut(Socket, &mut Context<'_, T>) -> Option<H>,
@@ -92,8 +94,8 @@ impl<F> Acceptor<F> {
         Acceptor { listener, make, interest, seats, shares_seats: false }
     }
 
-    /// Several loops accept, and count their clients together in `taken`. With `exclusive` the kernel
-    /// wakes only one of them for each client ([`Interest::EXCLUSIVE`]).
+    /// Several loops accept, and count their clients together in `taken`. With `exclusive` the
+    /// kernel wakes only one of them for each client ([`Interest::EXCLUSIVE`]).
     #[must_use]
     pub fn shared(mut self, taken: Arc<AtomicUsize>, exclusive: bool) -> Acceptor<F> {
         self.seats = Rc::new(Seats { taken, waiting: Cell::new(None) });
@@ -131,8 +133,9 @@ impl<F> Acceptor<F> {
         Next::Again
     }
 
-    /// Full, or out of descriptors. The listener is ready and must not be watched: a level-triggered
-    /// selector would report it on every wait, and an edge-triggered one never again.
+    /// Full, or out of descriptors. The listener is ready and must not be watched: a
+    /// level-triggered selector would report it on every wait, and an edge-triggered one never
+    /// again.
     fn pause<T>(&mut self, context: &mut Context<'_, T>) {
         self.seats.waiting.set(Some(context.token()));
         let pause = self.listener.pause_left().or(self.shares_seats.then_some(ACCEPT_PAUSE));
@@ -186,7 +189,8 @@ impl Drop for Seat {
     }
 }
 
-/// A client's handler with its seat: everything goes to the handler, and its end wakes the acceptor.
+/// A client's handler with its seat: everything goes to the handler, and its end wakes the
+/// acceptor.
 struct Guest<H> {
     handler: H,
     seat: Seat,

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-/// Bytes that can be pushed into an [`Outbox`]. They come from a slice, a string, an array, a vector or
-/// an `Arc<[u8]>`.
+/// Bytes that can be pushed into an [`Outbox`](crate::Outbox). They come from a slice, a string, an
+/// array, a vector or an `Arc<[u8]>`.
 pub enum Chunk<'a> {
     /// Copied, and gathered with its neighbours into one piece.
     Slice(&'a [u8]),
@@ -14,8 +14,8 @@ pub enum Chunk<'a> {
     Shared(Arc<[u8]>),
 }
 
-/// Makes bytes when the peer has taken those before: a file that is larger than memory, a listing, a
-/// counter.
+/// Makes bytes when the peer has taken those before: a file that is larger than memory, a listing,
+/// a counter.
 ///
 /// ```
 /// use std::io;
@@ -40,8 +40,9 @@ pub enum Chunk<'a> {
 /// # Ok::<(), io::Error>(())
 /// ```
 pub trait Producer {
-    /// Appends the next bytes to the empty buffer `into`: some ten thousand are a good number. Returns
-    /// whether there may be more. `true` and no bytes: nothing now; the next flush asks again.
+    /// Appends the next bytes to the empty buffer `into`: some ten thousand are a good number.
+    /// Returns whether there may be more. `true` and no bytes: nothing now; the next flush asks
+    /// again.
     ///
     /// # Errors
     ///

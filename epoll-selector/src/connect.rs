@@ -5,8 +5,9 @@ use std::io::{self, ErrorKind};
 use nix::errno::Errno;
 use socket2::{SockAddr, Socket, Type};
 
-/// Starts to connect, and returns at once. The socket becomes writable when the attempt has ended; then
-/// [`connected`] says how. [`Conversation::connecting`](crate::Conversation::connecting) does both.
+/// Starts to connect, and returns at once. The socket becomes writable when the attempt has ended;
+/// then [`connected`] says how. [`Conversation::connecting`](crate::Conversation::connecting) does
+/// both.
 ///
 /// TCP_NODELAY is set where the socket has it: small messages leave at once.
 ///
@@ -27,8 +28,8 @@ use socket2::{SockAddr, Socket, Type};
 ///
 /// # Errors
 ///
-/// Those of socket(2) and connect(2), except EINPROGRESS. A Unix-domain socket whose backlog is full says
-/// `WouldBlock`: try again later.
+/// Those of socket(2) and connect(2), except EINPROGRESS. A Unix-domain socket whose backlog is
+/// full says `WouldBlock`: try again later.
 pub fn connect(to: &SockAddr) -> io::Result<Socket> {
     let socket = Socket::new(to.domain(), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -42,9 +43,9 @@ pub fn connect(to: &SockAddr) -> io::Result<Socket> {
     }
 }
 
-/// Whether the socket is connected, or still connecting. Call this at the first writable event, before
-/// any read or write: SO_ERROR (socket(7)) has the reason of a failure, and only once. Shown at
-/// [`connect`].
+/// Whether the socket is connected, or still connecting. Call this at the first writable event,
+/// before any read or write: SO_ERROR (socket(7)) has the reason of a failure, and only once. Shown
+/// at [`connect`].
 ///
 /// # Errors
 ///

@@ -52,20 +52,22 @@ impl<T> Context<'_, T> {
         self.token
     }
 
-    /// How the selector reports readiness. Under [`Trigger::Edge`] a handler goes on until `WouldBlock` or
-    /// a short read or write; otherwise the rest is not reported again. After a short read with
-    /// [`Event::read_closed`](crate::Event::read_closed) it reads once more, for the end of stream.
+    /// How the selector reports readiness. Under [`Trigger::Edge`] a handler goes on until
+    /// `WouldBlock` or a short read or write; otherwise the rest is not reported again. After a
+    /// short read with [`Event::read_closed`](crate::Event::read_closed) it reads once more, for
+    /// the end of stream.
     pub fn trigger(&self) -> Trigger {
         self.trigger
     }
 
-    /// Adds a handler, and returns its token at once. The handler starts before the next wait. Handlers
-    /// start in the order in which they were added.
+    /// Adds a handler, and returns its token at once. The handler starts before the next wait.
+    /// Handlers start in the order in which they were added.
     pub fn add(&mut self, handler: impl Handler<T> + 'static) -> Token {
         self.registry.insert(Box::new(handler))
     }
 
-    /// Has [`Handler::woken`] called for `who`, once a turn at most. Does nothing if `who` has gone.
+    /// Has [`Handler::woken`] called for `who`, once a turn at most. Does nothing if `who` has
+    /// gone.
     pub fn wake(&mut self, who: Token) {
         self.registry.wake(who);
     }
@@ -75,26 +77,27 @@ impl<T> Context<'_, T> {
         self.registry.get(who).is_some()
     }
 
-    /// Closes `who` when this call has returned. Its end is [`End::Done`](crate::End::Done). Does nothing
-    /// if `who` has gone.
+    /// Closes `who` when this call has returned. Its end is [`End::Done`](crate::End::Done). Does
+    /// nothing if `who` has gone.
     pub fn close(&mut self, who: Token) {
         self.registry.closing.push_back(who);
     }
 
-    /// Sets this handler's timer, its only one, or moves it; `None` takes it back. At that time or a little
-    /// later the reactor calls [`Handler::timeout`].
+    /// Sets this handler's timer, its only one, or moves it; `None` takes it back. At that time or
+    /// a little later the reactor calls [`Handler::timeout`].
     pub fn timer(&mut self, at: Option<Instant>) {
         self.registry.set_timer(self.token, at);
     }
 
-    /// Marks this handler as one that the reactor does not wait for: the reactor ends when only such
-    /// handlers are left. There is no way back.
+    /// Marks this handler as one that the reactor does not wait for: the reactor ends when only
+    /// such handlers are left. There is no way back.
     pub fn background(&mut self) {
         self.registry.set_background(self.token);
     }
 
-    /// Stops the reactor. Each handler's [`Handler::stop`] is called. Handlers that are still there after
-    /// `limit` end with [`End::CutOff`](crate::End::CutOff). A second stop can only shorten the first.
+    /// Stops the reactor. Each handler's [`Handler::stop`] is called. Handlers that are still there
+    /// after `limit` end with [`End::CutOff`](crate::End::CutOff). A second stop can only shorten
+    /// the first.
     pub fn stop(&mut self, limit: Duration) {
         self.registry.stop = Some(self.registry.stop.map_or(limit, |first| first.min(limit)));
     }
@@ -104,8 +107,9 @@ impl<T> Context<'_, T> {
         self.registry.deadline.is_some()
     }
 
-    /// Ends [`Reactor::run`](crate::Reactor::run) with this error. It is for errors of the server itself,
-    /// such as a listener that no longer works; an error of one connection is returned instead.
+    /// Ends [`Reactor::run`](crate::Reactor::run) with this error. It is for errors of the server
+    /// itself, such as a listener that no longer works; an error of one connection is returned
+    /// instead.
     pub fn fail(&mut self, error: io::Error) {
         self.registry.failure.get_or_insert(error);
     }

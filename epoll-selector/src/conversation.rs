@@ -13,8 +13,8 @@ use crate::{
     connected,
 };
 
-/// The handler of a connection with a [`Protocol`]: reads messages, sends what is queued, and reads no
-/// more while the peer does not take its answers.
+/// The handler of a connection with a [`Protocol`]: reads messages, sends what is queued, and reads
+/// no more while the peer does not take its answers.
 ///
 /// ```
 /// use std::io::{self, Read, Write};
@@ -61,8 +61,8 @@ impl<P> Conversation<P> {
         Conversation { protocol, wire: Wire::new(stream, Reading::Open), limit: Duration::ZERO }
     }
 
-    /// A conversation on a socket from [`connect`](crate::connect). It begins when the connection is
-    /// there, and fails after `limit` with `TimedOut`.
+    /// A conversation on a socket from [`connect`](crate::connect). It begins when the connection
+    /// is there, and fails after `limit` with `TimedOut`.
     pub fn connecting(stream: Socket, protocol: P, limit: Duration) -> Conversation<P> {
         Conversation { protocol, wire: Wire::new(stream, Reading::Connecting), limit }
     }
@@ -81,7 +81,8 @@ impl<P> Conversation<P> {
         self
     }
 
-    /// Sets the marks of the outbox, in bytes. From `high` on nothing is read, until it is down to `low`.
+    /// Sets the marks of the outbox, in bytes. From `high` on nothing is read, until it is down to
+    /// `low`.
     #[must_use]
     pub fn marks(self, low: usize, high: usize) -> Conversation<P> {
         self.wire.line.borrow_mut().outbox.marks(low, high);

@@ -17,7 +17,8 @@ pub const PREFIX_BYTES: usize = 4;
 /// assert_eq!(until.find(b"GET /\r", 0, 100), Found::Partial { searched: 5 });
 /// assert_eq!(until.find(b"GET /\r\nHost", 5, 100), Found::Message { body: 0..5, end: 7 });
 /// // A frame whose length is 2.
-/// assert_eq!(Until::Prefixed.find(b"\0\0\0\x02hi", 0, 100), Found::Message { body: 4..6, end: 6 });
+/// let found = Until::Prefixed.find(b"\0\0\0\x02hi", 0, 100);
+/// assert_eq!(found, Found::Message { body: 4..6, end: 6 });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -25,8 +26,8 @@ pub enum Until {
     Bytes(&'static [u8]),
     /// This many bytes. It is used up by its message: after that `Any` holds until the next is set.
     Count(usize),
-    /// What has arrived, and at most this many bytes: a body of known length, as it comes. It is used up
-    /// by its message, as `Count` is.
+    /// What has arrived, and at most this many bytes: a body of known length, as it comes. It is
+    /// used up by its message, as `Count` is.
     AtMost(usize),
     /// What has arrived.
     Any,
@@ -54,9 +55,9 @@ pub enum Found {
 }
 
 impl Until {
-    /// Looks for the end of the message at the beginning of `input`. The first `searched` bytes are known
-    /// not to begin a terminator. The outcome does not depend on how the input was cut into reads: a
-    /// message of `longest` bytes is found, and a longer one is [`Found::TooLong`].
+    /// Looks for the end of the message at the beginning of `input`. The first `searched` bytes are
+    /// known not to begin a terminator. The outcome does not depend on how the input was cut into
+    /// reads: a message of `longest` bytes is found, and a longer one is [`Found::TooLong`].
     pub fn find(self, input: &[u8], searched: usize, longest: usize) -> Found {
         let arrived = input.len();
         let counted = |count: usize| match count {

@@ -6,11 +6,11 @@ use std::os::fd::BorrowedFd;
 
 use crate::{Context, Event, Interest};
 
-/// An object that the reactor calls back: when its descriptor is ready, its timer is due, or somebody has
-/// woken it. `T` is what all handlers of one reactor share.
+/// An object that the reactor calls back: when its descriptor is ready, its timer is due, or
+/// somebody has woken it. `T` is what all handlers of one reactor share.
 ///
-/// A handler owns its descriptor and never blocks. Each call returns what the handler wants next, and only
-/// the reactor acts on it. An error or a panic closes this handler and no other.
+/// A handler owns its descriptor and never blocks. Each call returns what the handler wants next,
+/// and only the reactor acts on it. An error or a panic closes this handler and no other.
 ///
 /// ```
 /// use std::io;
@@ -42,8 +42,8 @@ use crate::{Context, Event, Interest};
 /// # Ok::<(), io::Error>(())
 /// ```
 pub trait Handler<T> {
-    /// The descriptor to watch, the same for as long as the handler lives. None: a timer, a mailbox, or
-    /// anything else that is only woken.
+    /// The descriptor to watch, the same for as long as the handler lives. None: a timer, a
+    /// mailbox, or anything else that is only woken.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -60,19 +60,20 @@ pub trait Handler<T> {
         Ok(Next::Wait(Interest::READ))
     }
 
-    /// The descriptor may be ready, as `event` says; or the handler returned [`Next::Again`], and then
-    /// `event` allows everything.
+    /// The descriptor may be ready, as `event` says; or the handler returned [`Next::Again`], and
+    /// then `event` allows everything.
     ///
     /// # Errors
     ///
-    /// Any error closes the handler. The default is an error: a handler with a descriptor needs this method.
+    /// Any error closes the handler. The default is an error: a handler with a descriptor needs
+    /// this method.
     fn ready(&mut self, event: Event, context: &mut Context<'_, T>) -> io::Result<Next> {
         let _ = (event, context);
         Err(io::Error::new(ErrorKind::Unsupported, "the handler has no method `ready`"))
     }
 
-    /// [`Context::wake`] was called with this handler's token. This says nothing about the descriptor.
-    /// Several wakes before this call are one.
+    /// [`Context::wake`] was called with this handler's token. This says nothing about the
+    /// descriptor. Several wakes before this call are one.
     ///
     /// # Errors
     ///
@@ -92,8 +93,8 @@ pub trait Handler<T> {
         Ok(Next::Keep)
     }
 
-    /// The reactor was asked to stop. Finish what is pending, then close; the reactor waits for that until
-    /// its deadline. By default the handler closes at once.
+    /// The reactor was asked to stop. Finish what is pending, then close; the reactor waits for
+    /// that until its deadline. By default the handler closes at once.
     ///
     /// # Errors
     ///
@@ -103,8 +104,8 @@ pub trait Handler<T> {
         Ok(Next::Close)
     }
 
-    /// The selector has refused what [`Next::Wait`] asked for: the interest is as it was before. A handler
-    /// that can try again later sets its timer and returns `Ok`.
+    /// The selector has refused what [`Next::Wait`] asked for: the interest is as it was before. A
+    /// handler that can try again later sets its timer and returns `Ok`.
     ///
     /// # Errors
     ///
@@ -114,8 +115,8 @@ pub trait Handler<T> {
         Err(error)
     }
 
-    /// The handler has ended, and `why`. This is the last call, and it happens once. The reactor drops the
-    /// handler next, which closes the descriptor.
+    /// The handler has ended, and `why`. This is the last call, and it happens once. The reactor
+    /// drops the handler next, which closes the descriptor.
     fn closed(&mut self, why: End, context: &mut Context<'_, T>) {
         let _ = (why, context);
     }
@@ -124,11 +125,13 @@ pub trait Handler<T> {
 /// What a handler wants next. Shown at [`Handler`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// To wait until the descriptor is ready. With [`Interest::NONE`] only a wake or the timer calls.
+    /// To wait until the descriptor is ready. With [`Interest::NONE`] only a wake or the timer
+    /// calls.
     Wait(Interest),
     /// To wait for the same as before.
     Keep,
-    /// To have [`Handler::ready`] called in the next turn, after the others: there may be more to do now.
+    /// To have [`Handler::ready`] called in the next turn, after the others: there may be more to
+    /// do now.
     Again,
     /// To end: the reactor takes the descriptor out of the selector and drops the handler.
     Close,

@@ -1,22 +1,24 @@
-//! A toolkit for event-driven servers and clients: the kernel says who is ready, and a loop calls back.
+//! A toolkit for event-driven servers and clients: the kernel says who is ready, and a loop calls
+//! back.
 //!
-//! The reactor pattern (D. C. Schmidt, 1995) in thin layers, and an answer to Python's selectors, asyncore
-//! and asynchat. Each layer can be used without those below it in this table:
+//! The reactor pattern (D. C. Schmidt, 1995) in thin layers, and an answer to Python's selectors,
+//! asyncore and asynchat. Each layer works without those below it in this table:
 //!
-//! | layer | items | what it does |
+//! | layer | what it does | begin with |
 //! | --- | --- | --- |
-//! | selector | [`Selector`]: [`Mio`], [`Polling`], [`Poll`]; [`Interest`], [`Event`], [`Trigger`], [`Token`] | asks the kernel who is ready |
-//! | reactor | [`Reactor`], [`Handler`], [`Context`], [`Next`], [`End`] | calls back who is ready, due, or woken |
-//! | ways in | [`Acceptor`], [`connect`], [`mailbox`] | clients, connections out, other threads |
-//! | outbox | [`Outbox`], [`Producer`], [`Chunk`] | bytes on their way to one peer |
-//! | conversation | [`Conversation`], [`Protocol`], [`Talk`], [`Until`], [`Pause`], [`Peer`] | whole messages in, answers out |
+//! | selector | asks the kernel who is ready | [`Selector`]: [`Mio`], [`Polling`], [`Poll`] |
+//! | reactor | calls back who is ready, due, or woken | [`Reactor`], [`Handler`], [`Context`] |
+//! | ways in | clients, connections out, other threads | [`Acceptor`], [`connect`], [`mailbox`] |
+//! | outbox | bytes on their way to one peer | [`Outbox`], [`Producer`] |
+//! | conversation | whole messages in, answers out | [`Conversation`], [`Protocol`], [`Until`] |
 //!
-//! Handlers never touch the selector: each call returns what the handler wants next, and only the reactor
-//! registers, re-registers and closes. So an interest cannot disagree with the state that it follows from.
-//! Handlers never touch each other: they share the state `T`, and wake each other by [`Token`].
+//! Handlers never touch the selector: each call returns what the handler wants next, and only the
+//! reactor registers, re-registers and closes. So an interest cannot disagree with the state that
+//! it follows from. Handlers never touch each other: they share the state `T`, and wake each other
+//! by [`Token`].
 //!
-//! A server that answers each line in upper case is at [`Acceptor`]. A chat's members are at [`Peer`].
-//! A program that leaves the computing to other threads is at [`Remote`].
+//! A server that answers each line in upper case is at [`Acceptor`]. A chat's members are at
+//! [`Peer`]. A program that leaves the computing to other threads is at [`Remote`].
 //!
 //! Not here: tasks, futures, priorities. A reactor that grows those is an async runtime.
 #![deny(unsafe_code)]

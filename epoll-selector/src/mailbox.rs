@@ -16,8 +16,8 @@ const JOBS_PER_TURN: usize = 64;
 /// A closure that runs in the loop's thread. Shown at [`Remote`].
 pub type Job<T> = Box<dyn FnOnce(&mut Context<'_, T>) + Send>;
 
-/// Makes a mailbox for at most `capacity` jobs that have not run, and the first handle on it. Add the
-/// mailbox to the reactor. Shown at [`Remote`].
+/// Makes a mailbox for at most `capacity` jobs that have not run, and the first handle on it. Add
+/// the mailbox to the reactor. Shown at [`Remote`].
 ///
 /// # Errors
 ///
@@ -63,8 +63,8 @@ struct Bell {
 }
 
 impl<T> Remote<T> {
-    /// Runs `job` in the loop's thread, soon. Sleeps while the mailbox is full, so never call this in the
-    /// loop's own thread. A job that panics ends itself and nothing else.
+    /// Runs `job` in the loop's thread, soon. Sleeps while the mailbox is full, so never call this
+    /// in the loop's own thread. A job that panics ends itself and nothing else.
     ///
     /// # Errors
     ///
@@ -107,9 +107,9 @@ impl<T> Clone for Remote<T> {
     }
 }
 
-/// The handler that runs the jobs of all [`Remote`]s, in the order in which each sent them. It ends when
-/// the last `Remote` is gone and all jobs have run. During a stop it runs jobs until no other handler is
-/// left.
+/// The handler that runs the jobs of all [`Remote`]s, in the order in which each sent them. It ends
+/// when the last `Remote` is gone and all jobs have run. During a stop it runs jobs until no other
+/// handler is left.
 pub struct Mailbox<T> {
     jobs: Receiver<Job<T>>,
     pipe: UnixStream,

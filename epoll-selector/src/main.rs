@@ -1,17 +1,19 @@
 //! # epoll-selector: the kernel keeps the list, and a loop calls back who is ready
 //!
-//! **What blocks, and where.** Only epoll_wait(2), in [`Reactor::run`]; every socket is non-blocking.
+//! **What blocks, and where.** Only epoll_wait(2), in [`Reactor::run`]; every socket is
+//! non-blocking.
 //!
-//! **What the kernel tells us.** Which sockets *became* ready since we last asked (edge-triggered), and
-//! the [`Token`](epoll_selector::Token) we gave for each. The kernel remembers an interest: we tell it once.
+//! **What the kernel tells us.** Which sockets *became* ready since we last asked (edge-triggered),
+//! and the [`Token`](epoll_selector::Token) we gave for each. The kernel remembers an interest: we
+//! tell it once.
 //!
-//! **What it costs.** Three system calls for a message: epoll_wait, read, write. All clients that are ready
-//! share the wait. A client that is silent costs an entry in a table and nothing else. So the cost of a
-//! message does not grow with the number of silent clients.
+//! **What it costs.** Three system calls for a message: epoll_wait, read, write. All clients that
+//! are ready share the wait. A client that is silent costs an entry in a table and nothing else. So
+//! the cost of a message does not grow with the number of silent clients.
 //!
-//! **How it differs from the model before.** `select` hands the whole set over on every turn, and walks
-//! the set to find who is ready. Here the set stays in the kernel. Only those that are ready come back, and
-//! the reactor calls their handlers.
+//! **How it differs from the model before.** `select` hands the whole set over on every turn, and
+//! walks the set to find who is ready. Here the set stays in the kernel. Only those that are ready
+//! come back, and the reactor calls their handlers.
 //!
 //! ```console
 //! $ cargo run --release -p epoll-selector
@@ -20,8 +22,8 @@
 //! hello
 //! ```
 //!
-//! Read on in `server.rs`, the handlers that are called back, and `reactor.rs`, the loop that calls.
-//! `loops.rs` has what `--loops` adds.
+//! Read on in `server.rs`, the handlers that are called back, and `reactor.rs`, the loop that
+//! calls. `loops.rs` has what `--loops` adds.
 #![forbid(unsafe_code)]
 
 mod loops;
@@ -91,7 +93,8 @@ enum TriggerName {
 enum Accept {
     /// One listener that all loops watch: all are woken for each client, and one of them gets it
     Shared,
-    /// One listener that all loops watch, and one of them is woken (EPOLLEXCLUSIVE; not with oneshot)
+    /// One listener that all loops watch, and one of them is woken (EPOLLEXCLUSIVE; not with
+    /// oneshot)
     Exclusive,
     /// A listener for each loop, and the kernel deals the clients out by a hash (SO_REUSEPORT)
     Reuseport,
@@ -106,8 +109,8 @@ fn main() -> ExitCode {
     }))
 }
 
-/// One loop: a reactor with a handler that brings clients, or one for all datagrams. `active` counts the
-/// clients of all loops.
+/// One loop: a reactor with a handler that brings clients, or one for all datagrams. `active`
+/// counts the clients of all loops.
 fn serve<S: Selector>(
     selector: S,
     source: Source,

@@ -22,12 +22,12 @@ const PIECE_BYTES: usize = 64 * 1024;
 const LOW_MARK: usize = 64 * 1024;
 const HIGH_MARK: usize = 256 * 1024;
 
-/// A queue of bytes to send to one peer: slices (copied and gathered), whole vectors, shared bytes (one
-/// copy for all peers), and producers, which make their bytes when they are needed.
+/// A queue of bytes to send to one peer: slices (copied and gathered), whole vectors, shared bytes
+/// (one copy for all peers), and producers, which make their bytes when they are needed.
 ///
-/// The outbox is full when it holds [`high`](Outbox::marks) bytes or more, and until it holds `low` or
-/// less, or while it has a producer. A full outbox still takes what is pushed: the owner stops asking for
-/// more, for example by reading no more requests.
+/// The outbox is full when it holds [`high`](Outbox::marks) bytes or more, and until it holds `low`
+/// or less, or while it has a producer. A full outbox still takes what is pushed: the owner stops
+/// asking for more, for example by reading no more requests.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -146,8 +146,8 @@ impl Outbox {
         }
     }
 
-    /// Ends the stream behind the queue: [`flush`](Outbox::flush) shuts the writing half down when all is
-    /// sent. What is pushed later is dropped.
+    /// Ends the stream behind the queue: [`flush`](Outbox::flush) shuts the writing half down when
+    /// all is sent. What is pushed later is dropped.
     pub fn finish(&mut self) {
         if self.ending == Ending::No {
             self.ending = Ending::Wanted;

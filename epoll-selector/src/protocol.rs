@@ -6,7 +6,8 @@ use crate::{Context, End, Talk};
 
 /// What a conversation is about: called with whole messages, and answers through [`Talk`].
 ///
-/// An error or a panic of any method ends this conversation and no other. Shown at [`Conversation`].
+/// An error or a panic of any method ends this conversation and no other. Shown at
+/// [`Conversation`](crate::Conversation).
 pub trait Protocol<T> {
     /// The connection is there. A greeting goes here.
     ///
@@ -18,15 +19,16 @@ pub trait Protocol<T> {
         Ok(())
     }
 
-    /// A message has arrived, as [`Until`] says; `message` has no terminator and no prefix.
+    /// A message has arrived, as [`Until`](crate::Until) says; `message` has no terminator and no
+    /// prefix.
     ///
     /// # Errors
     ///
     /// Any error ends the conversation.
     fn message(&mut self, message: &[u8], talk: &mut Talk<'_, T>) -> io::Result<()>;
 
-    /// The message is longer than `longest` bytes. If this returns `Ok`, perhaps after an answer, the
-    /// conversation is closed as by [`Talk::close`].
+    /// The message is longer than `longest` bytes. If this returns `Ok`, perhaps after an answer,
+    /// the conversation is closed as by [`Talk::close`].
     ///
     /// # Errors
     ///
@@ -37,8 +39,8 @@ pub trait Protocol<T> {
         Err(io::Error::new(ErrorKind::InvalidData, text))
     }
 
-    /// The peer has ended its half of the stream. `rest` is a message without its end. By default the
-    /// conversation closes when all that is queued is sent.
+    /// The peer has ended its half of the stream. `rest` is a message without its end. By default
+    /// the conversation closes when all that is queued is sent.
     ///
     /// # Errors
     ///
@@ -74,7 +76,8 @@ pub trait Protocol<T> {
     ///
     /// # Errors
     ///
-    /// Any error ends the conversation. The default is an error: a protocol with a timer needs this.
+    /// Any error ends the conversation. The default is an error: a protocol with a timer needs
+    /// this.
     fn timeout(&mut self, talk: &mut Talk<'_, T>) -> io::Result<()> {
         let _ = talk;
         Err(ErrorKind::TimedOut.into())
@@ -91,8 +94,8 @@ pub trait Protocol<T> {
         Ok(())
     }
 
-    /// The conversation has ended, and why. This is the last call. It is the only call when the connection
-    /// was never made.
+    /// The conversation has ended, and why. This is the last call. It is the only call when the
+    /// connection was never made.
     fn ended(&mut self, why: End, context: &mut Context<'_, T>) {
         let _ = (why, context);
     }

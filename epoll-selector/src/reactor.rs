@@ -15,7 +15,8 @@ use crate::{Context, End, Event, Handler, Interest, Next, Selector, Token, Trigg
 
 /// Owns the selector and the handlers, and runs the loop.
 ///
-/// `S` is the selector, and `T` is what the handlers share.
+/// `S` is the selector, and `T` is what the handlers share. A reactor that is dropped before its
+/// end drops its handlers without a call of [`Handler::closed`].
 ///
 /// ```
 /// use std::io::{self, Read};
@@ -80,14 +81,14 @@ impl<S: Selector, T> Reactor<S, T> {
         }
     }
 
-    /// Adds a handler. It starts in the next turn. If the selector does not take its descriptor, the
-    /// handler is told ([`Handler::refused`], then [`End::Refused`]).
+    /// Adds a handler. It starts in the next turn. If the selector does not take its descriptor,
+    /// the handler is told ([`Handler::refused`], then [`End::Refused`]).
     pub fn add(&mut self, handler: impl Handler<T> + 'static) -> Token {
         self.registry.insert(Box::new(handler))
     }
 
-    /// Has `stop` end the loop within `limit`, as [`Context::stop`] does. The loop looks at the request
-    /// between two calls, so a long turn does not delay it by more than one call.
+    /// Has `stop` end the loop within `limit`, as [`Context::stop`] does. The loop looks at the
+    /// request between two calls, so a long turn does not delay it by more than one call.
     pub fn stop_on(&mut self, stop: Arc<Stop>, limit: Duration) {
         self.add(Bell(Arc::clone(&stop)));
         self.stop = Some((stop, limit));
@@ -98,8 +99,8 @@ impl<S: Selector, T> Reactor<S, T> {
         &mut self.shared
     }
 
-    /// Runs until no handler is left that the reactor waits for, or until a stop is over. Returns what
-    /// the handlers shared.
+    /// Runs until no handler is left that the reactor waits for, or until a stop is over. Returns
+    /// what the handlers shared.
     ///
     /// # Errors
     ///
@@ -109,8 +110,9 @@ impl<S: Selector, T> Reactor<S, T> {
         Ok(self.shared)
     }
 
-    /// Runs one turn: starts what was added, waits once, and makes the calls that this leads to. The wait
-    /// takes `limit` at most. Returns whether there is another turn; if not, every handler has ended.
+    /// Runs one turn: starts what was added, waits once, and makes the calls that this leads to.
+    /// The wait takes `limit` at most. Returns whether there is another turn; if not, every handler
+    /// has ended.
     ///
     /// # Errors
     ///
@@ -146,8 +148,8 @@ impl<S: Selector, T> Reactor<S, T> {
         Ok(self.make_calls()? && self.registry.foreground > 0)
     }
 
-    /// The longest time to wait: not at all if a handler is to be called, else until the next timer, the
-    /// deadline or `limit`.
+    /// The longest time to wait: not at all if a handler is to be called, else until the next
+    /// timer, the deadline or `limit`.
     fn longest_wait(&self, limit: Option<Duration>) -> Option<Duration> {
         if self.registry.is_busy() {
             return Some(Duration::ZERO);
@@ -267,8 +269,8 @@ impl<S: Selector, T> Reactor<S, T> {
         }
     }
 
-    /// Takes a handler out of the table for the time of a call, and catches its panic. What the handler
-    /// may have left half done is its own, and it is dropped after a panic.
+    /// Takes a handler out of the table for the time of a call, and catches its panic. What the
+    /// handler may have left half done is its own, and it is dropped after a panic.
     fn invoke<R>(
         &mut self,
         token: Token,

@@ -14,14 +14,14 @@ pub struct Interest {
     pub readable: bool,
     /// Until a write does not block.
     pub writable: bool,
-    /// Several selectors watch the descriptor, and the kernel tells only one of them (EPOLLEXCLUSIVE,
-    /// epoll_ctl(2)).
+    /// Several selectors watch the descriptor, and the kernel tells only one of them
+    /// (EPOLLEXCLUSIVE, epoll_ctl(2)).
     pub exclusive: bool,
 }
 
 impl Interest {
-    /// Nothing: the reactor takes the descriptor out of the selector. An empty interest in the selector
-    /// would not be silent: epoll reports EPOLLHUP and EPOLLERR unasked (epoll_ctl(2)).
+    /// Nothing: the reactor takes the descriptor out of the selector. An empty interest in the
+    /// selector would not be silent: epoll reports EPOLLHUP and EPOLLERR unasked (epoll_ctl(2)).
     pub const NONE: Interest = Interest { readable: false, writable: false, exclusive: false };
     /// To read, or to accept.
     pub const READ: Interest = Interest { readable: true, ..Interest::NONE };
@@ -31,8 +31,8 @@ impl Interest {
     pub const EXCLUSIVE: Interest = Interest { readable: true, exclusive: true, ..Interest::NONE };
 }
 
-/// What the kernel reports of one descriptor: its readiness. Every field is a hint: only read(2) and
-/// write(2) know.
+/// What the kernel reports of one descriptor: its readiness. Every field is a hint: only read(2)
+/// and write(2) know.
 ///
 /// ```
 /// use std::os::fd::AsFd;
@@ -56,9 +56,10 @@ pub struct Event {
     pub readable: bool,
     /// There may be room to write.
     pub writable: bool,
-    /// The peer may have closed its side (EPOLLRDHUP), or the selector cannot tell. Under
-    /// [`Trigger::Edge`] the end of stream behind the last bytes comes with the event of those bytes. It
-    /// is not reported again, so read on until the end of stream or `WouldBlock`.
+    /// A short read may not have emptied the socket: the peer may have closed its side
+    /// (EPOLLRDHUP) or sent urgent data, or the selector cannot tell. Under [`Trigger::Edge`] what
+    /// is behind a short read is not reported again, so read on until the end of stream or
+    /// `WouldBlock`.
     pub read_closed: bool,
 }
 
@@ -91,9 +92,9 @@ pub enum Trigger {
 
 /// The identity of a handler: its place in the reactor's table, and the number of its registration.
 ///
-/// The reactor uses a place again as soon as its handler has gone. The number counts all registrations of
-/// the reactor, so the new handler gets another token. An event, a wake or a close for the old token then
-/// reaches nobody.
+/// The reactor uses a place again as soon as its handler has gone. The number counts all
+/// registrations of the reactor, so the new handler gets another token. An event, a wake or a close
+/// for the old token then reaches nobody.
 ///
 /// ```
 /// use epoll_selector::{Handler, Mio, Reactor, Selector, Trigger};
@@ -113,8 +114,8 @@ pub struct Token(usize);
 const PLACE_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 
 impl Token {
-    /// The token of registration `number` at `place`. The number wraps: after 2^32 registrations, or 2^12
-    /// where a pointer has 32 bits.
+    /// The token of registration `number` at `place`. The number wraps: after 2^32 registrations,
+    /// or 2^12 where a pointer has 32 bits.
     pub(crate) fn new(place: usize, number: usize) -> Token {
         Token(number << PLACE_BITS | place)
     }
@@ -129,7 +130,8 @@ impl Token {
         self.0
     }
 
-    /// The token with this key, for those who use a [`Selector`](crate::Selector) without a reactor.
+    /// The token with this key, for those who use a [`Selector`](crate::Selector) without a
+    /// reactor.
     pub fn from_key(key: usize) -> Token {
         Token(key)
     }

@@ -60,7 +60,8 @@ impl Handler<Shared> for Client {
             if step.wants == Wants::Close {
                 return Ok(Next::Close);
             }
-            // Level and oneshot report again what is left. Edge does not, so go on until all is done.
+            // Level and oneshot report again what is left. Edge does not, so go on until all is
+            // done.
             if !edge || step.would_block {
                 return Ok(self.wait());
             }

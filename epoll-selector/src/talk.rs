@@ -14,8 +14,8 @@ use crate::{Chunk, Context, Producer, Token, Until};
 /// What a [`Protocol`](crate::Protocol) can do while it is being called. Shown at
 /// [`Conversation`](crate::Conversation).
 pub struct Talk<'a, T> {
-    /// The context of the call: the shared state, the timer, wakes, other handlers. The timer is the
-    /// protocol's, except while the conversation connects and after it was closed.
+    /// The context of the call: the shared state, the timer, wakes, other handlers. The timer is
+    /// the protocol's, except while the conversation connects and after it was closed.
     pub context: Context<'a, T>,
     pub(crate) wire: &'a mut Wire,
 }
@@ -88,8 +88,8 @@ impl<T> Talk<'_, T> {
         Ok(())
     }
 
-    /// Queues the bytes that `producer` will make. No further message is delivered until they are on
-    /// their way.
+    /// Queues the bytes that `producer` will make. No further message is delivered until they are
+    /// on their way.
     pub fn produce(&mut self, producer: impl Producer + 'static) {
         self.wire.line.borrow_mut().outbox.produce(producer);
     }
@@ -113,7 +113,8 @@ impl<T> Talk<'_, T> {
         self.wire.set_until(until);
     }
 
-    /// Stops reading, and delivering what was read, until this reason has gone and no other is left.
+    /// Stops reading, and delivering what was read, until this reason has gone and no other is
+    /// left.
     pub fn pause(&mut self, why: Pause) {
         self.wire.pauses.insert(why);
     }
@@ -123,15 +124,15 @@ impl<T> Talk<'_, T> {
         self.wire.pauses.remove(why);
     }
 
-    /// Ends our half of the stream behind what is queued. Messages are still delivered. The conversation
-    /// ends when the peer has ended its half too.
+    /// Ends our half of the stream behind what is queued. Messages are still delivered. The
+    /// conversation ends when the peer has ended its half too.
     pub fn finish(&mut self) {
         self.wire.line.borrow_mut().outbox.finish();
     }
 
-    /// Closes politely: no further message is delivered, what is queued is sent, and the conversation ends
-    /// when the peer has ended its half too, or soon after. To end it at once return an error, or close
-    /// its token.
+    /// Closes politely: no further message is delivered, what is queued is sent, and the
+    /// conversation ends when the peer has ended its half too, or soon after. To end it at once
+    /// return an error, or close its token.
     pub fn close(&mut self) {
         self.wire.line.borrow_mut().close();
     }
@@ -223,8 +224,9 @@ impl Peer {
         self.token
     }
 
-    /// Queues bytes, and wakes the conversation to send them. Returns false, and drops the bytes, when the
-    /// outbox is full or the conversation has ended: a peer that does not read costs bounded memory.
+    /// Queues bytes, and wakes the conversation to send them. Returns false, and drops the bytes,
+    /// when the outbox is full or the conversation has ended: a peer that does not read costs
+    /// bounded memory.
     #[must_use]
     pub fn push<'b, T>(&self, chunk: impl Into<Chunk<'b>>, context: &mut Context<'_, T>) -> bool {
         if self.is_full() {
@@ -240,8 +242,8 @@ impl Peer {
         self.line.borrow().outbox.pending()
     }
 
-    /// Whether [`push`](Peer::push) would drop the bytes: the outbox is above its high mark and has not
-    /// come down to the low one, or the conversation has ended.
+    /// Whether [`push`](Peer::push) would drop the bytes: the outbox is above its high mark and has
+    /// not come down to the low one, or the conversation has ended.
     pub fn is_full(&self) -> bool {
         let line = self.line.borrow();
         line.gone || line.closing || line.outbox.is_full()

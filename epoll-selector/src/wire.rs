@@ -12,15 +12,15 @@ use crate::{
     Trigger, Until,
 };
 
-/// The longest message unless [`Conversation::longest`](crate::Conversation::longest) says otherwise, in
-/// bytes.
+/// The longest message unless [`Conversation::longest`](crate::Conversation::longest) says
+/// otherwise, in bytes.
 const LONGEST: usize = 64 * 1024;
 
 /// Bytes read from one peer before the others get their turn.
 const BYTES_PER_TURN: usize = 4 * echo::SCRATCH_BYTES;
 
-/// How long a closed conversation waits for the peer's end of stream. To close with unread input would
-/// reset the connection, and the peer could lose what was sent last.
+/// How long a closed conversation waits for the peer's end of stream. To close with unread input
+/// would reset the connection, and the peer could lose what was sent last.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a closed conversation waits for a peer that takes nothing of what is queued.
@@ -135,8 +135,8 @@ impl Wire {
         self.reading == Reading::Open && self.closed
     }
 
-    /// Sends, delivers what was held back, reads if `event` says so, sends again, and returns what to wait
-    /// for.
+    /// Sends, delivers what was held back, reads if `event` says so, sends again, and returns what
+    /// to wait for.
     pub(crate) fn advance<T>(
         &mut self,
         event: Option<Event>,
@@ -197,7 +197,8 @@ impl Wire {
         Next::Wait(Interest { readable: reads, writable, exclusive: false })
     }
 
-    /// The timer of a closed conversation is due: ends it, unless the peer has taken something since.
+    /// The timer of a closed conversation is due: ends it, unless the peer has taken something
+    /// since.
     pub(crate) fn time_is_over<T>(&mut self, context: &mut Context<'_, T>) -> io::Result<Next> {
         let line = self.line.borrow();
         if line.outbox.is_finished() {
@@ -332,8 +333,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Delivers the messages in `bytes` until one is incomplete, the protocol pauses, or the outbox is
-    /// full. Returns the number of bytes that are done with.
+    /// Delivers the messages in `bytes` until one is incomplete, the protocol pauses, or the outbox
+    /// is full. Returns the number of bytes that are done with.
     fn deliver<T>(
         &mut self,
         bytes: &[u8],

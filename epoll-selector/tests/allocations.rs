@@ -161,8 +161,9 @@ fn a_broadcast_allocates_once_however_many_hear_it<S: Selector>(trigger: Trigger
     let mut round = |reactor: &mut Reactor<S, Vec<Peer>>| {
         let mut heard = [0; 100];
         clients[0].write_all(&heard).unwrap();
+        // Read in one turn, send in the next.
         for _ in 0..2 {
-            reactor.turn(Some(Duration::from_millis(20))).unwrap(); // Read in one turn, send in the next.
+            reactor.turn(Some(Duration::from_millis(20))).unwrap();
         }
         clients.iter_mut().for_each(|client| client.read_exact(&mut heard).unwrap());
     };

@@ -327,7 +327,8 @@ fn a_half_close_loses_no_queued_output<S: Selector>(trigger: Trigger) {
     assert!(reading.join().unwrap().unwrap() == [pattern(2_000_000), pattern(3)].concat());
 }
 
-/// Each answer fills the outbox: the next request is held back until it is sent, and is not forgotten.
+/// Each answer fills the outbox: the next request is held back until it is sent, and is not
+/// forgotten.
 fn requests_in_one_read_with_large_answers_are_all_answered<S: Selector>(trigger: Trigger) {
     struct Large;
     impl Protocol<usize> for Large {

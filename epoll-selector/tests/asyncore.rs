@@ -1,5 +1,5 @@
-//! What CPython's `test_asyncore` asks of the loop and its dispatchers, and the quirks that it shows,
-//! asked of the reactor, `connect` and the acceptor, on every selector.
+//! What CPython's `test_asyncore` asks of the loop and its dispatchers, and the quirks that it
+//! shows, asked of the reactor, `connect` and the acceptor, on every selector.
 #![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
 
 #[macro_use]
@@ -168,8 +168,8 @@ fn an_error_and_a_panic_of_one_conversation_leave_the_others_alone<S: Selector>(
     works.read_exact(&mut [0; 5]).unwrap();
 }
 
-/// Python: a default `writable()` of true makes an idle connection spin. And what an outbox once held
-/// must not keep it awake.
+/// Python: a default `writable()` of true makes an idle connection spin. And what an outbox once
+/// held must not keep it awake.
 fn an_idle_conversation_costs_no_turns<S: Selector>(trigger: Trigger) {
     let mut reactor = reactor::<S, _>(trigger, Log::new());
     let (mut client, server) = pair();
@@ -239,7 +239,8 @@ fn a_descriptor_used_again_within_a_pass_gets_no_stale_event<S: Selector>(trigge
     let mut reactor = reactor::<S, _>(trigger, Log::new());
     let mut clients = Vec::new();
     let mut tokens: Vec<Token> = Vec::new();
-    // All are ready in the same pass. Whoever comes first closes the others, and puts new ones there.
+    // All are ready in the same pass. Whoever comes first closes the others, and puts new ones
+    // there.
     let shared_tokens = std::rc::Rc::new(std::cell::RefCell::new(Vec::<Token>::new()));
     let spares = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     for _ in 0..4 {

@@ -1,4 +1,5 @@
-//! Too few descriptors, and too high ones. The limit is the process's, so the tests come one by one.
+//! Too few descriptors, and too high ones. The limit is the process's, so the tests come one by
+//! one.
 #![allow(clippy::unwrap_used)] // In a test a failed unwrap is the report.
 
 #[macro_use]

@@ -250,8 +250,8 @@ fn an_event_or_a_wake_for_a_handler_that_has_gone_reaches_nobody() {
     let last = Rc::new(Cell::new(None));
     let (to_close, to_wake) = (Rc::clone(&last), Rc::clone(&last));
     let new_log = Rc::clone(&log);
-    // One batch has events for all three. The first closes the last, which is woken too; the second puts
-    // another in its place; then the last one's event and wake find that other.
+    // One batch has events for all three. The first closes the last, which is woken too; the second
+    // puts another in its place; then the last one's event and wake find that other.
     let closes = act(move |context| {
         context.wake(to_close.get().unwrap());
         context.close(to_close.get().unwrap());
@@ -652,7 +652,8 @@ fn a_second_stop_shortens_the_first_and_tells_nobody_again() {
     assert_eq!(log.take(), ["a added", "a stop", "a woken", "a closed: cut off"]);
 }
 
-/// Python's `serve_forever` polls every half second, and a shutdown right at the start was a deadlock.
+/// Python's `serve_forever` polls every half second, and a shutdown right at the start was a
+/// deadlock.
 #[test]
 fn twenty_immediate_stops_end_twenty_loops() {
     for _ in 0..20 {

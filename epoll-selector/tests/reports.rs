@@ -23,7 +23,8 @@ use threadpool::ThreadPool;
 
 /// calloop #109, #45 and others: adding and removing sources inside a callback panicked.
 fn handlers_are_added_closed_and_woken_inside_every_callback<S: Selector>(trigger: Trigger) {
-    /// In each callback adds a handler, wakes it, closes the one before, and wakes and moves itself.
+    /// In each callback adds a handler, wakes it, closes the one before, and wakes and moves
+    /// itself.
     struct Busy {
         socket: Socket,
         before: Option<Token>,
@@ -242,7 +243,8 @@ fn a_forwarder_passes_on_every_byte_and_both_ends_of_stream<S: Selector>(trigger
     let mut writing = client;
     let sent: Vec<u8> = (0..BYTES).map(|at| (at * 31 % 251) as u8).collect();
     let expected = sent.clone();
-    // The server behind answers only after the client's end of stream, and so late that all is full.
+    // The server behind answers only after the client's end of stream, and so late that all is
+    // full.
     let behind = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut all = Vec::new();
@@ -353,7 +355,8 @@ fn a_member_that_does_not_read_is_dropped_and_the_others_hear_everything<S: Sele
     drop((members, lazy));
 }
 
-/// Answers each line with its reverse, which a pool computes; in order, and reads no more meanwhile.
+/// Answers each line with its reverse, which a pool computes; in order, and reads no more
+/// meanwhile.
 struct Compute;
 
 struct Office {

@@ -259,8 +259,8 @@ fn a_selector_says_which_triggers_it_has_not() {
     }
 }
 
-/// poll(2) does not forget a closed descriptor as epoll does: it says so on each wait, and the handler's
-/// read finds the error.
+/// poll(2) does not forget a closed descriptor as epoll does: it says so on each wait, and the
+/// handler's read finds the error.
 #[test]
 fn poll_reports_a_descriptor_that_was_closed_against_the_rules() {
     let mut selector = Poll::new(Trigger::Level).unwrap();

@@ -1,11 +1,11 @@
 //! A fixed number of threads that take jobs from one bounded queue.
 //!
-//! A thread for each client lets the clients decide how many threads there are. A pool decides itself:
-//! so many jobs run, so many wait, and whoever brings the next one waits too. That wait is the
-//! back-pressure that keeps the queue, and the latency in it, bounded.
+//! A thread for each client lets the clients decide how many threads there are. A pool decides
+//! itself: so many jobs run, so many wait, and whoever brings the next one waits too. That wait is
+//! the back-pressure that keeps the queue, and the latency in it, bounded.
 //!
-//! Not here: work stealing, priorities, results of jobs. Jobs that compute belong in a work-stealing
-//! pool; these wait for I/O.
+//! Not here: work stealing, priorities, results of jobs. Jobs that compute belong in a
+//! work-stealing pool; these wait for I/O.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -72,7 +72,8 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// When the queue is full, or the pool has no workers. The job comes back, to be handed over later.
+    /// When the queue is full, or the pool has no workers. The job comes back, to be handed over
+    /// later.
     pub fn try_execute(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
         let job: Job = Box::new(job);
         match &self.queue {

@@ -61,7 +61,8 @@ impl Selector for Mio {
             token: Token::from_key(event.token().0),
             readable: event.is_readable(),
             writable: event.is_writable(),
-            // A read stops at urgent data (tcp(7)), so a short read has not emptied the socket either.
+            // A read stops at urgent data (tcp(7)), so a short read has not emptied the socket
+            // either.
             read_closed: event.is_read_closed() || event.is_error() || is_urgent(event),
         }));
         Ok(())

@@ -16,8 +16,9 @@ use crate::{Event, Interest, Token, Trigger};
 /// Events taken from the kernel's list with one wait. The rest stays queued for the next wait.
 const EVENTS_PER_WAIT: usize = 1024;
 
-/// A list of descriptors, and a wait for those that are ready. The kernel keeps the list of [`Mio`] and
-/// [`Polling`] (epoll(7) on Linux, kqueue on the BSDs); [`Poll`] keeps the list itself (poll(2)).
+/// A list of descriptors, and a wait for those that are ready. The kernel keeps the list of [`Mio`]
+/// and [`Polling`] (epoll(7) on Linux, kqueue on the BSDs); [`Poll`] keeps the list itself
+/// (poll(2)).
 ///
 /// A selector is a type parameter of the reactor and not a box: a wait costs the system call and no
 /// indirection. A selector can be used without a reactor, as the example at [`Event`] does.
@@ -51,13 +52,13 @@ pub trait Selector: Sized {
     /// How the selector reports readiness.
     fn trigger(&self) -> Trigger;
 
-    /// Puts a descriptor on the list. Remove the descriptor before you close it: the kernel's list holds
-    /// the open file, which a duplicate of the descriptor keeps alive (epoll(7), Q6).
+    /// Puts a descriptor on the list. Remove the descriptor before you close it: the kernel's list
+    /// holds the open file, which a duplicate of the descriptor keeps alive (epoll(7), Q6).
     ///
     /// # Errors
     ///
-    /// Those of epoll_ctl(2): the descriptor is on the list already, it cannot be watched (a regular
-    /// file), or the kernel has no memory for it.
+    /// Those of epoll_ctl(2): the descriptor is on the list already, it cannot be watched (a
+    /// regular file), or the kernel has no memory for it.
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()>;
 
     /// Changes the interest, or renews it after a oneshot event.
@@ -83,8 +84,8 @@ pub trait Selector: Sized {
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 }
 
-/// Puts a listener on the list of `epoll` without the crate that owns it: neither mio nor polling can ask
-/// for EPOLLEXCLUSIVE, and both take our token from what the kernel reports.
+/// Puts a listener on the list of `epoll` without the crate that owns it: neither mio nor polling
+/// can ask for EPOLLEXCLUSIVE, and both take our token from what the kernel reports.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn add_exclusive(
@@ -106,9 +107,9 @@ fn add_exclusive(
         }
     };
     let flags = flags | EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-    // SAFETY: the selector owns `epoll`, and our caller borrows the selector for the whole call. This
-    // copy is never dropped, so it closes nothing. (A duplicate would need a descriptor, and there may be
-    // none left.)
+    // SAFETY: the selector owns `epoll`, and our caller borrows the selector for the whole call.
+    // This copy is never dropped, so it closes nothing. (A duplicate would need a descriptor, and
+    // there may be none left.)
     let epoll = ManuallyDrop::new(Epoll(unsafe { OwnedFd::from_raw_fd(epoll) }));
     Ok(epoll.add(fd, EpollEvent::new(flags, token.to_key() as u64))?)
 }

@@ -44,8 +44,8 @@ impl Selector for Poll {
         if self.places.contains_key(&fd.as_raw_fd()) {
             return Err(Errno::EEXIST.into());
         }
-        // SAFETY: the reactor removes each descriptor before it drops the handler that owns it. poll(2)
-        // answers POLLNVAL for a descriptor that was closed all the same.
+        // SAFETY: the reactor removes each descriptor before it drops the handler that owns it.
+        // poll(2) answers POLLNVAL for a descriptor that was closed all the same.
         let kept = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
         self.places.insert(fd.as_raw_fd(), self.list.len());
         self.list.push(PollFd::new(kept, translate(interest)));

@@ -1,5 +1,5 @@
-//! polling: every trigger, and five system calls for each wait on Linux (polling arms its timer and its
-//! notifier again around the wait).
+//! polling: every trigger, and five system calls for each wait on Linux (polling arms its timer and
+//! its notifier again around the wait).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
