@@ -102,11 +102,13 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
                 }
                 _ => Throughput::Elements(load.connections as u64),
             });
-            for (index, (name, traits)) in names.iter().enumerate() {
-                if entrant::excuse(traits, scenario.served_at_once(*point)).is_none() {
+            for (name, traits) in &names {
+                // A server that cannot run here was left out, and a line has said so. With --list no
+                // server is built, and none is called.
+                let entrant = entrants.iter().find(|entrant| entrant.name == *name);
+                let can = entrant::excuse(traits, scenario.served_at_once(*point)).is_none();
+                if can && (list_only || entrant.is_some()) {
                     let id = BenchmarkId::new(*name, point);
-                    // With --list nothing is built, and nothing is called.
-                    let entrant = entrants.get(index);
                     let case = measure(&mut group, id, entrant, &load, &layout);
                     home.restore()?;
                     recorded.extend(case.map(|(messages, ns)| Percentiles {
@@ -155,7 +157,7 @@ fn measure(
                     let place = session.first_fault().unwrap_or_default();
                     fail(entrant, &io::Error::other(format!("{}: {place}", sample.faults)))
                 }
-                Err(error) => fail(entrant, &error),
+                Err(error) => fail(entrant, &error.into()),
             }
         });
     });

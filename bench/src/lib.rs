@@ -21,9 +21,12 @@ pub mod bench_args;
 pub mod compare;
 mod cost;
 pub mod entrant;
+mod error;
 pub mod layout;
 pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod statistics;
 mod workspace;
+
+pub use error::{Error, Result};

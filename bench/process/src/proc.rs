@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -44,11 +45,22 @@ pub fn processes(root: Pid) -> io::Result<Vec<Pid>> {
     Ok(found)
 }
 
+/// Whether an error of these functions says that the process has ended. Other errors say that a file
+/// cannot be read.
+pub fn has_ended(error: &io::Error) -> bool {
+    let gone = [Errno::ENOENT, Errno::ESRCH].map(|errno| Some(errno as i32));
+    // The files of a process that has ended, and was not waited for, lack most values.
+    gone.contains(&error.raw_os_error()) || error.kind() == ErrorKind::InvalidData
+}
+
 /// The threads of one process. There are none when the process has ended.
 pub fn tasks(pid: Pid) -> io::Result<Vec<Pid>> {
     let entries = match fs::read_dir(path(pid, "task")) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        // The kernel answers with one or the other, depending on how far the process has ended.
+        Err(error) if has_ended(&error) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -213,7 +225,8 @@ fn ticks(count: u64) -> Duration {
 }
 
 fn lacks(file: &str, name: &str) -> io::Error {
-    io::Error::other(format!("/proc/PID/{file} has no {name}"))
+    let text = format!("/proc/PID/{file} has no {name}");
+    io::Error::new(ErrorKind::InvalidData, text)
 }
 
 fn path(pid: Pid, file: &str) -> PathBuf {

@@ -174,5 +174,5 @@ fn the_reports_can_be_read_again() {
 fn a_given_server_that_is_none_is_refused_by_name_before_anything_is_measured() {
     let given = crate::entrant::given("mine=false {addr}").unwrap();
     let complaint = look_at(&given).unwrap_err().to_string();
-    assert!(complaint.starts_with("mine: false ended before it listened"), "{complaint}");
+    assert!(complaint.starts_with("--server mine: false ended before it listened"), "{complaint}");
 }

@@ -116,23 +116,28 @@ impl Snapshot {
         for pid in processes {
             match all.add(pid) {
                 Ok(()) => {}
-                // A child that ended meanwhile has left its CPU time with its parent.
-                Err(_) if pid != root => all.processes -= 1,
+                // A child that has ended meanwhile has left its CPU time with its parent.
+                Err(error) if pid != root && proc::has_ended(&error) => all.processes -= 1,
                 Err(error) => return Err(error),
             }
         }
         Ok(all)
     }
 
+    /// Adds a process. On an error nothing of it was added.
     fn add(&mut self, pid: Pid) -> io::Result<()> {
-        let times = proc::times(pid)?;
-        self.cpu += proc::cpu_time(pid)? + times.reaped_user + times.reaped_system;
+        let (times, cpu) = (proc::times(pid)?, proc::cpu_time(pid)?);
+        let rss = proc::field(pid, "status", "VmRSS")? * 1024;
+        let peak_rss = proc::field(pid, "status", "VmHWM")? * 1024;
+        let own = proc::field(pid, "smaps_rollup", "Pss_Anon")? * 1024;
+        let tasks = proc::tasks(pid)?;
+        self.cpu += cpu + times.reaped_user + times.reaped_system;
         self.user += times.user + times.reaped_user;
         self.system += times.system + times.reaped_system;
-        self.rss += proc::field(pid, "status", "VmRSS")? * 1024;
-        self.peak_rss += proc::field(pid, "status", "VmHWM")? * 1024;
-        self.own += proc::field(pid, "smaps_rollup", "Pss_Anon")? * 1024;
-        for task in proc::tasks(pid)? {
+        self.rss += rss;
+        self.peak_rss += peak_rss;
+        self.own += own;
+        for task in tasks {
             let count = |name| proc::field(pid, &format!("task/{task}/status"), name);
             // A thread that ended meanwhile is missed in the comparison of the two snapshots.
             let Ok(voluntary) = count("voluntary_ctxt_switches") else { continue };
