@@ -44,8 +44,8 @@ impl Artist<'_> {
         };
         let caption = "Counted in a run of its own, which is not timed. Counting slows a server: one \
                        wait then returns more messages, and the counts can be smaller than at full \
-                       speed. Every server must receive and send each message; the other \
-                       calls are the price of the model.";
+                       speed. A server that reads and writes needs two calls per message; the \
+                       other calls are what the model adds.";
         Some(self.figure("syscalls", caption.to_owned(), Drawing::Stack(chart)))
     }
 }

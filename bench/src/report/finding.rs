@@ -12,8 +12,8 @@ pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
 
 /// A server holds its throughput if it keeps at least this share of it.
 const KEPT_MIN: f64 = 0.9;
-/// A server holds its throughput only if the loss cannot be larger than this. The unlucky ends of both
-/// intervals must keep this share, and the A/A control must differ from itself by less.
+/// A server holds its throughput only if a loss below this share is excluded. The unfavourable ends of
+/// both intervals keep this share, and the A/A control differs from itself by less.
 const KEPT_AT_WORST: f64 = 0.75;
 /// A line that explains a smaller share of the variation is not called straight.
 const LAW_R_SQUARED_MIN: f64 = 0.9;
@@ -96,9 +96,9 @@ fn holds(holding: &[Kept]) -> Option<String> {
     ))
 }
 
-/// Compares the point of the fewest idle connections with the one of the most for which the results
-/// show a difference or exclude one. Points with different turns are not compared, and doubtful cases
-/// do not count.
+/// Compares the throughput beside the fewest idle connections with that at a later point. It is the
+/// last point at which the results show a loss or exclude one. Points with other turns, and doubtful
+/// cases, are not compared.
 fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
     let first = scenario.points.first()?;
     let before = positive_value(first, server)?;

@@ -299,7 +299,7 @@ fn compared(what: &str, reference: &str, metric: Metric) -> [Column; 2] {
     let reference = reference.to_owned();
     let verdict = column(VERDICT, move |case| match case.comparison(metric) {
         Some(comparison) => verdict(comparison),
-        None if case.server == reference && case.finite_value().is_some() => Cell::Reference,
+        None if case.server == reference => Cell::Reference,
         None => Cell::Empty,
     });
     [ratio, verdict]

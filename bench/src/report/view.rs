@@ -1,4 +1,4 @@
-//! Answers of the results that charts, tables and sentences share.
+//! Names, units and words that charts, tables and sentences share.
 
 use crate::results::{Axis, CaseCost, Metric, Reading};
 use crate::statistics::{Estimate, Verdict};

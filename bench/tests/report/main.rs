@@ -475,7 +475,7 @@ fn with_anything_missing_the_report_is_written() {
 #[test]
 fn a_name_full_of_markup_stays_a_name_everywhere() {
     let mut results = example::results();
-    let evil = example::EVIL.to_owned();
+    let evil = format!("{}\u{202e}\x1b[2J", example::EVIL);
     results.command.push(evil.clone());
     results.environment.layout = evil.clone();
     for scenario in &mut results.scenarios {
@@ -490,6 +490,11 @@ fn a_name_full_of_markup_stays_a_name_everywhere() {
     assert_sound(&files);
     let page = &files["report.html"];
     assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;"));
+    // A character that reverses text or steers a terminal is replaced in every file.
+    assert!(page.contains("\u{fffd}\u{fffd}[2J"));
+    for (name, text) in &files {
+        assert!(!text.contains(['\u{202e}', '\x1b']), "{name}");
+    }
 }
 
 #[test]

@@ -104,8 +104,8 @@ fn cost(case: &Case, unit: Unit, get: fn(&CaseCost) -> Reading<f64>) -> Cell {
     get(cost).value().map_or(unavailable(), |value| figure(Some(*value), unit))
 }
 
-/// The verdict on a case, or why it has none. Only the reference itself is called so, and only if it
-/// was measured.
+/// The verdict on a case, or why it has none. Only the reference is called "reference", and only if
+/// it was measured.
 fn verdict(case: &Case, scenario: &Scenario) -> Cell {
     let compared = case.comparison(scenario.metric);
     let (text, style) = match (&case.outcome, compared) {

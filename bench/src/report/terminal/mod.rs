@@ -42,7 +42,7 @@ pub fn print(scenario: &Scenario) {
     let _ = anstream::AutoStream::auto(io::stdout()).write_all(text.as_bytes());
 }
 
-/// Prints a table on stdout, with the colours and the width of [`print`]. `by_rank` has the indices of
+/// Prints a table on stdout, with the colours and the width of [`print()`]. `by_rank` has the indices of
 /// the columns, the most important first. The first column begins at the left edge.
 pub fn print_table(title: &str, heads: &[&str], by_rank: &[usize], rows: &[Vec<String>]) {
     let mut screen = Screen { text: String::from("\n"), room: width_of_stdout() };
@@ -73,7 +73,7 @@ fn room(columns: Option<&str>, terminal: bool, size: Option<u16>) -> Option<usiz
     wanted.or_else(|| terminal.then(|| size.unwrap_or(WIDTH_UNKNOWN)))
 }
 
-/// Returns what [`print`] prints on lines of `room` columns, with the escape sequences of its colours.
+/// Returns what [`print()`] prints on lines of `room` columns, with the escape sequences of its colours.
 /// `None` has room for all columns.
 pub fn text(scenario: &Scenario, room: Option<usize>) -> String {
     let mut screen = Screen { text: String::from("\n"), room };
