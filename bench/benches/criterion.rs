@@ -21,15 +21,18 @@ use std::time::Duration;
 
 use bench::bench_args;
 use bench::entrant::{self, Entrant};
+use bench::layout::{Home, Layout};
+use bench::results::{LoadInfo, Metric};
+use bench::scenario::{SCENARIOS, plan_of};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use loadgen::report::duration;
-use loadgen::{Plan, Session, Slice};
+use loadgen::{Session, Slice};
 use server_process::catalogue::Traits;
-use server_process::process::Process;
+use server_process::process::{Process, raise_descriptor_limit};
 
-/// Seconds of warm-up and of measurement for a case; about 85 cases must fit into 10 minutes.
+/// Seconds of warm-up and of measurement for a case; about 100 cases must fit into 10 minutes.
 const WARM_UP: Duration = Duration::from_millis(800);
 const MEASUREMENT: Duration = Duration::from_millis(3000);
 /// The longest measurement of a case with `--quick`, where there is no warm-up.
@@ -37,75 +40,11 @@ const MEASUREMENT_QUICK: Duration = Duration::from_millis(300);
 /// How long a server may take to stop before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// A scenario: what its points vary, and what is sent there.
-struct Scenario {
-    name: &'static str,
-    points: &'static [usize],
-    points_quick: &'static [usize],
-    load: fn(usize) -> Load,
-    unit: Unit,
-}
-
-/// What the clients do.
-#[derive(Clone, Copy)]
-struct Load {
-    connections: usize,
-    idle: usize,
-    size: usize,
-    churn: bool,
-}
-
-/// What a second is divided by.
-enum Unit {
-    Messages,
-    Bytes,
-}
-
-const SMALL: Load = Load { connections: 1, idle: 0, size: 64, churn: false };
-
-const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "ping_pong",
-        points: &[1],
-        points_quick: &[1],
-        load: |_| SMALL,
-        unit: Unit::Messages,
-    },
-    Scenario {
-        name: "active",
-        points: &[1, 16, 64, 256],
-        points_quick: &[64],
-        load: |connections| Load { connections, ..SMALL },
-        unit: Unit::Messages,
-    },
-    Scenario {
-        name: "idle_herd",
-        points: &[0, 100, 900, 10_000],
-        points_quick: &[0, 900],
-        load: |idle| Load { connections: 16, idle, ..SMALL },
-        unit: Unit::Messages,
-    },
-    Scenario {
-        name: "payload",
-        points: &[64, 4 << 10, 64 << 10, 1 << 20],
-        points_quick: &[64 << 10],
-        load: |size| Load { size, ..SMALL },
-        unit: Unit::Bytes,
-    },
-    Scenario {
-        name: "churn",
-        points: &[1],
-        points_quick: &[1],
-        load: |_| Load { churn: true, ..SMALL },
-        unit: Unit::Messages,
-    },
-];
-
 /// What was recorded on the side of a case.
 struct Percentiles {
     scenario: &'static str,
     server: String,
-    point: usize,
+    point: f64,
     messages: u64,
     /// p50, p90, p99, p99.9 and the maximum in nanoseconds.
     ns: [u64; 5],
@@ -145,26 +84,33 @@ fn main() -> ExitCode {
 
 fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Vec<Percentiles>> {
     let all = env::var_os("ECHO_BENCH_ALL").is_some();
-    entrant::raise_descriptor_limit()?;
+    raise_descriptor_limit()?;
+    let home = Home::of_this_thread()?;
     let entrants = if list_only { Vec::new() } else { entrant::of_workspace(all)? };
     let names: Vec<(&str, Traits)> = entrant::names_of_workspace(all).collect();
     let mut recorded = Vec::new();
-    for scenario in SCENARIOS {
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.criterion) {
         let mut group = criterion.benchmark_group(scenario.name);
         group.sampling_mode(SamplingMode::Flat);
-        let points = if quick { scenario.points_quick } else { scenario.points };
-        for point in points {
-            let load = (scenario.load)(*point);
-            group.throughput(match scenario.unit {
-                Unit::Messages => Throughput::Elements(load.connections as u64),
-                Unit::Bytes => Throughput::Bytes((load.connections * load.size) as u64),
+        for point in scenario.points(quick) {
+            // On a machine with too few processors there is nothing to measure.
+            let Some(layout) = scenario.layout(*point, &Layout::default()) else { continue };
+            let load = scenario.load(*point);
+            group.throughput(match scenario.metric {
+                Metric::BytesPerSecond => {
+                    Throughput::Bytes((load.connections * load.size_bytes) as u64)
+                }
+                _ => Throughput::Elements(load.connections as u64),
             });
-            for (index, (name, traits)) in names.iter().enumerate() {
-                if entrant::excuse(traits, load.connections + load.idle).is_none() {
+            for (name, traits) in &names {
+                // A server that cannot run here was left out, and a line has said so. With --list no
+                // server is built, and none is called.
+                let entrant = entrants.iter().find(|entrant| entrant.name == *name);
+                let can = entrant::excuse(traits, scenario.served_at_once(*point)).is_none();
+                if can && (list_only || entrant.is_some()) {
                     let id = BenchmarkId::new(*name, point);
-                    // With --list nothing is built, and nothing is called.
-                    let entrant = entrants.get(index);
-                    let case = measure(&mut group, id, entrant, load);
+                    let case = measure(&mut group, id, entrant, &load, &layout);
+                    home.restore()?;
                     recorded.extend(case.map(|(messages, ns)| Percentiles {
                         scenario: scenario.name,
                         server: (*name).to_owned(),
@@ -188,7 +134,8 @@ fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,
     entrant: Option<&Entrant>,
-    load: Load,
+    load: &LoadInfo,
+    layout: &Layout,
 ) -> Option<(u64, [u64; 5])> {
     let mut started: Option<(Process, Session)> = None;
     let mut rounds_before = 0;
@@ -196,7 +143,7 @@ fn measure(
         let Some(entrant) = entrant else { return };
         bencher.iter_custom(|rounds| {
             let (_, session) = started.get_or_insert_with(|| {
-                start(entrant, load).unwrap_or_else(|error| fail(entrant, &error))
+                start(entrant, load, layout).unwrap_or_else(|error| fail(entrant, &error))
             });
             // All samples have the same number of rounds; another number is still the warm-up.
             if rounds != rounds_before {
@@ -210,7 +157,7 @@ fn measure(
                     let place = session.first_fault().unwrap_or_default();
                     fail(entrant, &io::Error::other(format!("{}: {place}", sample.faults)))
                 }
-                Err(error) => fail(entrant, &error),
+                Err(error) => fail(entrant, &error.into()),
             }
         });
     });
@@ -220,16 +167,14 @@ fn measure(
     let messages = times.len();
     drop(session);
     if let (Err(error), Some(entrant)) = (process.stop(STOP_LIMIT), entrant) {
-        fail(entrant, &error);
+        fail(entrant, &error.into());
     }
     Some((messages, ns))
 }
 
-fn start(entrant: &Entrant, load: Load) -> io::Result<(Process, Session)> {
-    let process = entrant.start(Duration::ZERO, &[])?;
-    let Load { connections, idle, size, churn } = load;
-    let plan = Plan { connections, idle, size, churn, ..Plan::new(process.addr()) };
-    let session = Session::open(&plan)?;
+fn start(entrant: &Entrant, load: &LoadInfo, layout: &Layout) -> io::Result<(Process, Session)> {
+    let process = entrant.start(Duration::ZERO, &layout.server)?;
+    let session = Session::open(&plan_of(load, layout, process.addr()))?;
     Ok((process, session))
 }
 

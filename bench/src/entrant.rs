@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::Pid;
-
-use crate::build::{Binaries, build_servers};
-use crate::compare::result::Origin;
-use server_process::catalogue::{Concurrency, PerClient, SERVERS, Server, Traits};
+use nix::sys::resource::{Resource, getrlimit};
+use server_process::catalogue::{Concurrency, SERVERS, Server, Traits};
 use server_process::process::{Process, command_for, free_addr};
+
+use crate::layout::pinned;
+use crate::results::Origin;
+use crate::workspace::{Binaries, build};
 
 /// Descriptors that a server needs besides those of its clients.
 const DESCRIPTOR_RESERVE: u64 = 40;
@@ -25,15 +24,6 @@ const YARDSTICKS: &[(&str, &str, &[&str])] = &[
     ("tokio-n", "tokio_echo", &[]),
     ("smol", "smol_echo", &[]),
 ];
-
-/// What is assumed of a server that we know nothing about.
-const UNKNOWN: Traits = Traits {
-    concurrency: Concurrency::Unbounded,
-    spins: false,
-    scans: false,
-    descriptor_ceiling: None,
-    per_client: PerClient::Entry,
-};
 
 /// A server that takes part in a benchmark.
 #[derive(Clone, Debug)]
@@ -61,7 +51,7 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     let chosen: Vec<&Server> = SERVERS.iter().filter(|server| all || !server.variant).collect();
     let mut packages: Vec<&str> = chosen.iter().map(|server| server.package).collect();
     packages.dedup();
-    let binaries = build_servers(&packages, &[])?;
+    let binaries = build(&packages, &[])?;
     let mut entrants = Vec::new();
     for server in chosen {
         let command = command(&binaries, server.package, server.args)?;
@@ -89,28 +79,29 @@ pub fn names_of_workspace(all: bool) -> impl Iterator<Item = (&'static str, Trai
 pub fn yardsticks() -> io::Result<Vec<Entrant>> {
     let mut examples: Vec<&str> = YARDSTICKS.iter().map(|(_, example, _)| *example).collect();
     examples.dedup();
-    let binaries = build_servers(&[], &examples)?;
+    let binaries = build(&[], &examples)?;
     let entrants = YARDSTICKS.iter().map(|(name, example, args)| {
         let (name, origin) = ((*name).to_owned(), Origin::Yardstick);
         let command = command(&binaries, example, args)?;
-        Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: true })
+        Ok(Entrant { name, origin, traits: Traits::UNLIMITED, command, announces: true })
     });
     entrants.collect()
 }
 
 /// The names that [`yardsticks`] would return.
-pub fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
-    YARDSTICKS.iter().map(|(name, ..)| (*name, UNKNOWN))
+pub(crate) fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
+    YARDSTICKS.iter().map(|(name, ..)| (*name, Traits::UNLIMITED))
 }
 
-/// Anyone's server, in any language: `name=command {addr}`. The command is split at blanks.
+/// Anyone's server, in any language: `name=command {addr}`. The command is split into words as a shell
+/// does it, with quotes, but no shell runs.
 ///
 /// # Errors
 ///
 /// In words, what the text lacks.
 pub fn given(text: &str) -> Result<Entrant, String> {
     let (name, command) = text.split_once('=').ok_or("give it as name='command {addr}'")?;
-    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let command = shlex::split(command).ok_or("a quote in the command is not closed")?;
     if name.is_empty() || command.is_empty() {
         return Err("give it as name='command {addr}'".to_owned());
     }
@@ -118,7 +109,7 @@ pub fn given(text: &str) -> Result<Entrant, String> {
         return Err("the command must say where to listen: {addr}, or {host} and {port}".to_owned());
     }
     let (name, origin) = (name.to_owned(), Origin::Given);
-    Ok(Entrant { name, origin, traits: UNKNOWN, command, announces: false })
+    Ok(Entrant { name, origin, traits: Traits::UNLIMITED, command, announces: false })
 }
 
 impl Entrant {
@@ -138,9 +129,9 @@ impl Entrant {
             let command = command_for(&words, addr);
             let mut command = command.ok_or_else(|| io::Error::other("no {addr} to listen on"))?;
             if self.announces {
-                Process::start(&mut command)
+                Ok(Process::start(&mut command)?)
             } else {
-                Process::start_at(&mut command, addr)
+                Ok(Process::start_at(&mut command, addr)?)
             }
         })
     }
@@ -170,39 +161,11 @@ pub fn excuse(traits: &Traits, connections: usize) -> Option<String> {
     None
 }
 
-/// Raises the soft limit of descriptors to the hard one. The servers inherit it.
-///
-/// # Errors
-///
-/// Those of setrlimit(2); none is expected.
-pub fn raise_descriptor_limit() -> io::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
-}
-
 fn command(binaries: &Binaries, target: &str, args: &[&str]) -> io::Result<Vec<String>> {
     let path = binaries.get(target).and_then(|path| path.to_str());
     let path = path.ok_or_else(|| io::Error::other(format!("cargo built no {target}")))?;
     let words = [path].into_iter().chain(args.iter().copied()).chain(["--addr", "{addr}"]);
     Ok(words.map(str::to_owned).collect())
-}
-
-/// Runs `start` with this thread on the given CPUs; a child inherits them. Then puts it back.
-fn pinned<T>(cpus: &[usize], start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    if cpus.is_empty() {
-        return start();
-    }
-    let this_thread = Pid::from_raw(0);
-    let before = sched_getaffinity(this_thread)?;
-    let mut wanted = CpuSet::new();
-    for cpu in cpus {
-        wanted.set(*cpu)?;
-    }
-    sched_setaffinity(this_thread, &wanted)
-        .map_err(|error| io::Error::other(format!("cannot pin to CPUs {cpus:?}: {error}")))?;
-    let started = start();
-    sched_setaffinity(this_thread, &before)?;
-    started
 }
 
 #[cfg(test)]
@@ -213,6 +176,9 @@ mod tests {
     fn a_given_server_needs_a_name_and_a_place_for_the_address() {
         let entrant = given("mine=python3 echo.py --listen {addr}").unwrap();
         assert_eq!((entrant.name.as_str(), entrant.command.len()), ("mine", 4));
+        let quoted = given("mine=sh -c 'exec nc -l \"$0\"' {addr}").unwrap();
+        assert_eq!(quoted.command[2], "exec nc -l \"$0\"");
+        assert!(given("mine=sh -c 'open {addr}").unwrap_err().contains("quote"));
         assert!(given("python3 echo.py {addr}").is_err());
         assert!(given("mine=python3 echo.py").unwrap_err().contains("{addr}"));
         assert!(given("=x {addr}").is_err() && given("mine=").is_err());
@@ -220,12 +186,12 @@ mod tests {
 
     #[test]
     fn a_server_is_excused_from_what_its_traits_exclude() {
-        let one = Traits { concurrency: Concurrency::AtMost(1), ..UNKNOWN };
+        let one = Traits { concurrency: Concurrency::AtMost(1), ..Traits::UNLIMITED };
         assert_eq!(excuse(&one, 1), None);
         assert_eq!(excuse(&one, 2).unwrap(), "serves 1 client at a time");
-        let select = Traits { descriptor_ceiling: Some(1024), ..UNKNOWN };
+        let select = Traits { descriptor_ceiling: Some(1024), ..Traits::UNLIMITED };
         assert_eq!(excuse(&select, 916), None);
         assert!(excuse(&select, 1016).is_some());
-        assert!(excuse(&UNKNOWN, usize::MAX / 2).unwrap().contains("descriptors"));
+        assert!(excuse(&Traits::UNLIMITED, usize::MAX / 2).unwrap().contains("descriptors"));
     }
 }

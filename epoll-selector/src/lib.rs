@@ -1,27 +1,49 @@
-//! A reactor: the kernel keeps the list of what we wait for, and a loop calls back who is ready.
+//! A toolkit for event-driven servers and clients: the kernel says who is ready, and a loop calls back.
 //!
-//! The reactor pattern (D. C. Schmidt, 1995) in its smallest useful form, and an answer to Python's
-//! asyncore and selectors. Four words carry it:
+//! The reactor pattern (D. C. Schmidt, 1995) in thin layers, and an answer to Python's selectors, asyncore
+//! and asynchat. Each layer can be used without those below it in this table:
 //!
-//! | item | what it is |
-//! | --- | --- |
-//! | [`Interest`], [`Event`] | what we ask for, and what the kernel reports: its readiness |
-//! | [`Selector`] | the kernel facility behind one interface: [`Mio`], [`Polling`] |
-//! | [`Handler`] | the object that is called back, and returns what it wants [`Next`] |
-//! | [`Reactor`] | owns the selector and the handlers, and runs the loop |
+//! | layer | items | what it does |
+//! | --- | --- | --- |
+//! | selector | [`Selector`]: [`Mio`], [`Polling`], [`Poll`]; [`Interest`], [`Event`], [`Trigger`], [`Token`] | asks the kernel who is ready |
+//! | reactor | [`Reactor`], [`Handler`], [`Context`], [`Next`], [`End`] | calls back who is ready, due, or woken |
+//! | ways in | [`Acceptor`], [`connect`], [`mailbox`] | clients, connections out, other threads |
+//! | outbox | [`Outbox`], [`Producer`], [`Chunk`] | bytes on their way to one peer |
+//! | conversation | [`Conversation`], [`Protocol`], [`Talk`], [`Until`], [`Pause`], [`Peer`] | whole messages in, answers out |
 //!
-//! Handlers never touch the selector: they return what they want next, and only the reactor registers,
-//! re-registers and closes. So an interest cannot disagree with the state that it follows from.
+//! Handlers never touch the selector: each call returns what the handler wants next, and only the reactor
+//! registers, re-registers and closes. So an interest cannot disagree with the state that it follows from.
+//! Handlers never touch each other: they share the state `T`, and wake each other by [`Token`].
 //!
-//! Not here: tasks, wakers, channels, buffers. A reactor that grows those is an async runtime.
+//! A server that answers each line in upper case is at [`Acceptor`]. A chat's members are at [`Peer`].
+//! A program that leaves the computing to other threads is at [`Remote`].
+//!
+//! Not here: tasks, futures, priorities. A reactor that grows those is an async runtime.
 #![deny(unsafe_code)]
 
+mod acceptor;
+mod connect;
+mod context;
+mod conversation;
+mod framing;
 mod handler;
+mod mailbox;
+mod outbox;
 mod reactor;
 mod readiness;
+mod registry;
 mod selector;
+mod talk;
 
-pub use handler::{Context, Handler, Next};
+pub use acceptor::Acceptor;
+pub use connect::{connect, connected};
+pub use context::Context;
+pub use conversation::{Conversation, Protocol};
+pub use framing::{Found, PREFIX_BYTES, Until};
+pub use handler::{End, Handler, Next};
+pub use mailbox::{Job, Mailbox, Remote, mailbox};
+pub use outbox::{Chunk, Outbox, Producer, Sent};
 pub use reactor::Reactor;
 pub use readiness::{Event, Interest, Token, Trigger};
-pub use selector::{Mio, Polling, Selector};
+pub use selector::{Mio, Poll, Polling, Selector};
+pub use talk::{Pause, Pauses, Peer, Talk};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // In a test they are the report.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::process::Command;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ fn many_clients_are_served_from_few_buffers_and_short_queues() {
     }
 }
 
-fn client(addr: SocketAddr) -> TcpStream {
+fn client(addr: impl ToSocketAddrs) -> TcpStream {
     let client = TcpStream::connect(addr).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
     client

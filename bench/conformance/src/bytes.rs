@@ -3,8 +3,9 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::case::{Case, Need, Verdict};
+use crate::case::{Case, Need};
 use crate::stage::Stage;
+use crate::verdict::Verdict;
 
 /// Messages that the kernel buffers however small they are: a Unix-domain socket takes three quarters of
 /// a KiB for each, and has room for 277 by default (wmem_default).

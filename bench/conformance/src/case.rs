@@ -1,11 +1,14 @@
 //! What a case is: one promise of the contract, and how to see whether a server keeps it.
 
 use std::fmt;
-use std::io;
+
+use nix::sys::resource::{Resource, getrlimit};
+use server_process::address::Transport;
+use server_process::catalogue::Concurrency;
 
 use crate::stage::Stage;
-use crate::subject::{Subject, descriptors_allowed};
-use server_process::catalogue::Concurrency;
+use crate::subject::Subject;
+use crate::verdict::{Trouble, Verdict};
 
 /// Descriptors of our own that a case may use beside those of its clients.
 const DESCRIPTOR_RESERVE: u64 = 256;
@@ -22,14 +25,14 @@ pub struct Case {
     /// Where its author might look.
     pub hint: &'static str,
     /// What must be there for the case to mean anything.
-    pub needs: &'static [Need],
+    pub(crate) needs: &'static [Need],
     /// Talks to a server on the stage.
-    pub run: fn(&Stage) -> Verdict,
+    pub(crate) run: fn(&Stage) -> Verdict,
 }
 
 /// What a case needs of a server, or of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// A process of ours: to be signalled, limited, and looked into by way of /proc.
     Process,
     /// The command line, the output and the exit status of the contract.
@@ -52,7 +55,7 @@ pub enum Need {
 
 impl Need {
     /// Why the need is not met, if it is not.
-    pub fn unmet(self, subject: &Subject) -> Option<String> {
+    pub(crate) fn unmet(self, subject: &Subject) -> Option<String> {
         let traits = &subject.traits;
         let (met, why) = match self {
             Need::Process => (
@@ -88,38 +91,11 @@ impl Need {
                     descriptors_allowed()
                 ),
             ),
-            Need::Tcp => (!subject.is_unix_socket(), "needs TCP, this is a Unix socket".to_owned()),
+            Need::Tcp => {
+                (subject.transport == Transport::Tcp, "needs TCP, this is a Unix socket".to_owned())
+            }
         };
         (!met).then_some(why)
-    }
-}
-
-/// What a case has found.
-pub type Verdict<T = ()> = Result<T, Trouble>;
-
-/// Why a case did not end well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The server does not do what the contract says.
-    Fails {
-        /// What a server that keeps the contract does.
-        expected: String,
-        /// What this one did.
-        seen: String,
-    },
-    /// Nothing can be told of this server, and why.
-    NotApplicable(String),
-}
-
-/// A server did something else than expected.
-pub fn fails<T>(expected: impl fmt::Display, seen: impl fmt::Display) -> Verdict<T> {
-    Err(Trouble::Fails { expected: expected.to_string(), seen: seen.to_string() })
-}
-
-impl From<io::Error> for Trouble {
-    /// An error where none belongs, such as that of reading the /proc of a process that is gone.
-    fn from(error: io::Error) -> Trouble {
-        Trouble::Fails { expected: "a server that runs".to_owned(), seen: error.to_string() }
     }
 }
 
@@ -147,7 +123,7 @@ pub struct Failure {
 
 impl Case {
     /// Why the case means nothing for this server, if so.
-    pub fn not_applicable(&self, subject: &Subject) -> Option<String> {
+    fn not_applicable(&self, subject: &Subject) -> Option<String> {
         self.needs.iter().find_map(|need| need.unmet(subject))
     }
 
@@ -183,4 +159,9 @@ impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Descriptors that this process may open: our side of every connection takes one.
+fn descriptors_allowed() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use server_process::address::Address;
 use socket2::{Domain, Socket, Type};
 
-use crate::case::{Verdict, fails};
 use crate::pattern::Pattern;
-use crate::subject::Address;
+use crate::verdict::{Verdict, fails};
 
 /// The most payload of a TCP segment: Ethernet's. With loopback's 64 KiB the kernel sets aside several
 /// times the memory for each connection, and fifty that nobody reads would take what it has for TCP
@@ -31,7 +31,7 @@ const FLOOD_INTERVAL: Duration = Duration::from_millis(20);
 /// A connection to the server. What it sends is a stream of its own, and what it receives must be the
 /// same stream.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     socket: Socket,
     pattern: Pattern,
     sent: u64,
@@ -49,7 +49,7 @@ enum Found {
 impl Client {
     /// Connects, and waits until it is connected. On loopback this means: until the server's kernel has
     /// queued it. The server need not have accepted.
-    pub fn connect(addr: &Address, pattern: Pattern, patience: Duration) -> Verdict<Client> {
+    pub(crate) fn connect(addr: &Address, pattern: Pattern, patience: Duration) -> Verdict<Client> {
         let client = Client::begin(addr, pattern, patience)?;
         let wanted = format_args!("a server that listens on {addr}").to_string();
         if !client.wait(PollFlags::POLLOUT, Instant::now() + patience) {
@@ -63,7 +63,7 @@ impl Client {
 
     /// Begins to connect, and does not wait until a full backlog has room; a Unix-domain socket cannot
     /// begin before it has.
-    pub fn begin(addr: &Address, pattern: Pattern, patience: Duration) -> Verdict<Client> {
+    pub(crate) fn begin(addr: &Address, pattern: Pattern, patience: Duration) -> Verdict<Client> {
         let socket = Socket::new(addr.domain(), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if let Address::Tcp(_) = addr {
@@ -93,27 +93,27 @@ impl Client {
     }
 
     /// Whether the server's kernel has queued it, now or within `duration`.
-    pub fn is_connected_within(&self, duration: Duration) -> bool {
+    pub(crate) fn is_connected_within(&self, duration: Duration) -> bool {
         self.wait(PollFlags::POLLOUT, Instant::now() + duration)
     }
 
     /// Bytes sent so far.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.sent
     }
 
     /// Bytes received and compared so far.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
     /// Bytes sent that have not come back yet.
-    pub fn unread(&self) -> u64 {
+    pub(crate) fn unread(&self) -> u64 {
         self.sent - self.received
     }
 
     /// Sends the next `count` bytes of its stream, and reads nothing meanwhile.
-    pub fn send(&mut self, count: u64) -> Verdict {
+    pub(crate) fn send(&mut self, count: u64) -> Verdict {
         let (until, deadline) = (self.sent + count, self.deadline());
         while self.sent < until {
             if self.write_some(until - self.sent)? == 0 && !self.wait(PollFlags::POLLOUT, deadline)
@@ -129,12 +129,12 @@ impl Client {
     }
 
     /// Receives everything sent so far, and checks it.
-    pub fn receive_all(&mut self) -> Verdict {
+    pub(crate) fn receive_all(&mut self) -> Verdict {
         self.receive(self.unread())
     }
 
     /// Receives the next `count` bytes, and checks them.
-    pub fn receive(&mut self, count: u64) -> Verdict {
+    pub(crate) fn receive(&mut self, count: u64) -> Verdict {
         let (until, start) = (self.received + count, Instant::now());
         let mut buffer = vec![0; Pattern::longest()];
         while self.received < until {
@@ -152,12 +152,12 @@ impl Client {
 
     /// Sends the next `count` bytes and receives everything sent, both at once: as a client must that
     /// sends more than the kernel buffers.
-    pub fn exchange(&mut self, count: u64) -> Verdict {
+    pub(crate) fn exchange(&mut self, count: u64) -> Verdict {
         self.exchange_in(count, || (Pattern::longest(), Pattern::longest()))
     }
 
     /// The same, in pieces: `sizes` says how many bytes to write at most and how many to read at most.
-    pub fn exchange_in(
+    pub(crate) fn exchange_in(
         &mut self,
         count: u64,
         mut sizes: impl FnMut() -> (usize, usize),
@@ -188,7 +188,7 @@ impl Client {
     }
 
     /// Sends and receives as much as it can until `stop` is set.
-    pub fn flood(&mut self, stop: &AtomicBool) -> Verdict {
+    pub(crate) fn flood(&mut self, stop: &AtomicBool) -> Verdict {
         let mut buffer = vec![0; Pattern::longest()];
         while !stop.load(Ordering::Relaxed) {
             let moved = self.write_some(u64::MAX)?;
@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// Sends bytes of the caller's choice and expects them back.
-    pub fn echo(&mut self, bytes: &[u8]) -> Verdict {
+    pub(crate) fn echo(&mut self, bytes: &[u8]) -> Verdict {
         let deadline = self.deadline();
         let mut unsent = bytes;
         while !unsent.is_empty() {
@@ -243,7 +243,7 @@ impl Client {
 
     /// Sends, without reading or waiting, what the kernel takes now: returns how much. Fails when more
     /// than `limit` bytes are on their way: the server keeps what nobody reads.
-    pub fn send_what_fits(&mut self, limit: u64) -> Verdict<u64> {
+    pub(crate) fn send_what_fits(&mut self, limit: u64) -> Verdict<u64> {
         let before = self.sent;
         while self.write_some(u64::MAX)? > 0 {
             if self.unread() > limit {
@@ -257,7 +257,7 @@ impl Client {
     }
 
     /// Waits until everything sent is in the server's kernel: acknowledged, if not yet read.
-    pub fn wait_until_arrived(&self) -> Verdict {
+    pub(crate) fn wait_until_arrived(&self) -> Verdict {
         let deadline = self.deadline();
         while self.unacknowledged()? > 0 {
             if Instant::now() >= deadline {
@@ -284,7 +284,7 @@ impl Client {
 
     /// Whether bytes are on their way that the server's kernel has not acknowledged: tcpi_unacked of
     /// TCP_INFO (tcp(7)). What waits for the server's window to open is not on its way.
-    pub fn is_in_flight(&self) -> bool {
+    pub(crate) fn is_in_flight(&self) -> bool {
         // SAFETY: all of its fields are integers.
         let mut info: libc::tcp_info = unsafe { mem::zeroed() };
         let mut size = mem::size_of_val(&info) as libc::socklen_t;
@@ -297,19 +297,19 @@ impl Client {
     }
 
     /// Shuts down the sending half: the server finds end of stream behind what was sent.
-    pub fn half_close(&self) -> Verdict {
+    pub(crate) fn half_close(&self) -> Verdict {
         Ok(self.socket.shutdown(Shutdown::Write)?)
     }
 
     /// Sends RST: a close with SO_LINGER of 0 (socket(7)) throws away what is on the way. A Unix-domain
     /// socket has no reset; it just closes.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         // If the option cannot be set the peer has reset first.
         let _ = self.socket.set_linger(Some(Duration::ZERO));
     }
 
     /// Expects the server to close its side, after everything sent has come back.
-    pub fn expect_end(&mut self) -> Verdict {
+    pub(crate) fn expect_end(&mut self) -> Verdict {
         self.receive_all()?;
         let deadline = self.deadline();
         let mut surplus = [0; 64];
@@ -334,7 +334,7 @@ impl Client {
     }
 
     /// Expects to receive nothing, not even end of stream, for so long.
-    pub fn expect_silence(&mut self, duration: Duration) -> Verdict {
+    pub(crate) fn expect_silence(&mut self, duration: Duration) -> Verdict {
         let deadline = Instant::now() + duration;
         while self.wait(PollFlags::POLLIN, deadline) {
             let mut buffer = [0; 64];
@@ -348,12 +348,12 @@ impl Client {
     }
 
     /// Whether something has come that was not read yet: bytes, or the end of the connection.
-    pub fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.wait(PollFlags::POLLIN, Instant::now())
     }
 
     /// Whether bytes come within `duration`. The end of the connection is no answer.
-    pub fn is_answered_within(&mut self, duration: Duration) -> bool {
+    pub(crate) fn is_answered_within(&mut self, duration: Duration) -> bool {
         let deadline = Instant::now() + duration;
         while self.wait(PollFlags::POLLIN, deadline) {
             match self.read_bytes(&mut [0; 64]) {

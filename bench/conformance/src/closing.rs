@@ -1,8 +1,9 @@
 //! How connections end: by half-close, by reset, and two thousand times in a row.
 
-use crate::case::{Case, Need, Verdict};
+use crate::case::{Case, Need};
 use crate::client::Client;
 use crate::stage::{Server, Stage};
+use crate::verdict::Verdict;
 
 pub(crate) const CASES: &[Case] = &[
     Case {

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::case::{Case, Need, Verdict, fails};
+use crate::case::{Case, Need};
 use crate::limits::expect_refusal;
 use crate::pattern::Pattern;
 use crate::stage::{SILENCE, Server, Stage};
-use crate::subject::Address;
+use crate::verdict::{Verdict, fails};
 
 /// The most that a UDP datagram over IPv4 carries, in bytes (udp(7)).
 const LARGEST: usize = 65_507;
@@ -119,9 +119,7 @@ struct Sender {
 impl Sender {
     /// The `number`th client of `server`.
     fn new(stage: &Stage, server: &Server, number: usize) -> Verdict<Sender> {
-        let Address::Tcp(addr) = *server.addr() else {
-            return fails("an address with a port", server.addr());
-        };
+        let addr = server.addr().socket_addr()?;
         let any: SocketAddr = match addr {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -290,7 +288,7 @@ fn sigterm_under_a_flood(stage: &Stage) -> Verdict {
 
 fn stdout_has_one_line(stage: &Stage) -> Verdict {
     let server = stage.start_with(&["--verbose"])?;
-    let line = format!("listening on {}\n", server.addr());
+    let line = format!("listening on {}\n", server.addr().socket_addr()?);
     Sender::new(stage, &server, 0)?.exchange(100)?;
     server.signal(Signal::SIGTERM)?;
     let ended = server.expect_exit_0()?;

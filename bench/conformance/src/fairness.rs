@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Need, Verdict, fails};
+use crate::case::{Case, Need};
 use crate::client::Client;
 use crate::observe;
 use crate::stage::{SILENCE, Server, Stage};
+use crate::verdict::{Verdict, fails};
 
 /// The longest that a client may wait for its answer while others misbehave. Some thousand times what
 /// it takes undisturbed: this tells stalled from served, not fast from slow.

@@ -6,12 +6,16 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-
-use crate::{Case, Outcome, Subject, Transport, cases, datagram_cases, raise_descriptor_limit};
+use server_process::address::Transport;
 use server_process::catalogue;
+use server_process::process::raise_descriptor_limit;
+
+use crate::case::{Case, Outcome};
+use crate::subject::Subject;
+use crate::{cases, datagram_cases};
 
 /// Set it to the seed that a failure has printed to repeat it.
-pub const SEED_VARIABLE: &str = "CONFORMANCE_SEED";
+const SEED_VARIABLE: &str = "CONFORMANCE_SEED";
 
 /// Tests at a time: most of a case's time is spent waiting.
 const TEST_THREADS: usize = 4;
@@ -25,7 +29,8 @@ const TEST_THREADS: usize = 4;
 pub fn main(package: &str, executable: &str) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TEST_THREADS);
-    raise_descriptor_limit();
+    // Without it, cases that need many descriptors are not applicable, and say so.
+    let _ = raise_descriptor_limit();
     let seed = env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand::random);
     let executable = PathBuf::from(executable);
@@ -45,7 +50,7 @@ pub fn main(package: &str, executable: &str) -> ExitCode {
     }
     for server in catalogue::DATAGRAM_SERVERS.iter().filter(|server| server.package == package) {
         let mut subject = Subject::of_catalogue(server, &executable, seed);
-        subject.datagrams = true;
+        subject.transport = Transport::Udp;
         let subject = Arc::new(subject);
         trials.extend(datagram_cases().map(|(_, case)| trial(&subject, case, None)));
     }

@@ -28,22 +28,19 @@ mod harness;
 mod limits;
 mod observe;
 mod pattern;
-mod report;
 mod signals;
 mod soak;
 mod stage;
 mod startup;
 mod subject;
+mod verdict;
 
-pub use case::{Case, Failure, Need, Outcome, Trouble, Verdict, fails};
-pub use client::Client;
-pub use harness::{SEED_VARIABLE, main};
+pub use case::{Case, Failure, Outcome};
+pub use harness::main;
 pub use observe::Holds;
-pub use pattern::Pattern;
-pub use report::{CaseReport, JSON_VERSION, Report};
 pub use soak::{Deeds, SoakReport, WeatherDeeds, soak};
-pub use stage::{Launch, Server, Stage};
-pub use subject::{Access, Address, PATIENCE, Subject, Transport, raise_descriptor_limit};
+pub use stage::probe;
+pub use subject::{Access, PATIENCE, Subject};
 
 /// Every case, by topic, and in each topic from the simplest on.
 pub fn cases() -> impl Iterator<Item = (&'static str, &'static Case)> {

@@ -3,10 +3,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Need, Trouble, Verdict, fails};
+use server_process::catalogue::Concurrency;
+
+use crate::case::{Case, Need};
 use crate::client::Client;
 use crate::stage::{Launch, SILENCE, Server, Stage, shown};
-use server_process::catalogue::Concurrency;
+use crate::verdict::{Trouble, Verdict, fails};
 
 /// RLIMIT_NOFILE of a server that is to run out of descriptors. Interpreters need some dozens to start.
 const FEW_DESCRIPTORS: u64 = 128;

@@ -14,7 +14,7 @@ const RUN: usize = 8;
 
 /// An endless stream of bytes, random but the same for the same seed. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Pattern {
+pub(crate) struct Pattern {
     /// Twice the period, so that any run of one period is in one piece.
     bytes: Arc<[u8]>,
     /// Where in the period the stream begins.
@@ -23,7 +23,7 @@ pub struct Pattern {
 
 impl Pattern {
     /// The pattern of this seed.
-    pub fn new(seed: u64) -> Pattern {
+    pub(crate) fn new(seed: u64) -> Pattern {
         let mut bytes = vec![0; 2 * PERIOD];
         StdRng::seed_from_u64(seed).fill_bytes(&mut bytes[..PERIOD]);
         bytes.copy_within(..PERIOD, PERIOD);
@@ -32,26 +32,26 @@ impl Pattern {
 
     /// The same bytes with another beginning, for the `number`th client: what one client gets of
     /// another's is a mismatch.
-    pub fn of_client(&self, number: usize) -> Pattern {
+    pub(crate) fn of_client(&self, number: usize) -> Pattern {
         // Far enough apart that the streams of neighbours do not overlap for a while.
         const STRIDE: usize = 9_973;
         Pattern { bytes: Arc::clone(&self.bytes), phase: (number % PERIOD) * STRIDE % PERIOD }
     }
 
     /// The bytes from `offset` on: at least one, at most `count` and at most a period.
-    pub fn at(&self, offset: u64, count: usize) -> &[u8] {
+    pub(crate) fn at(&self, offset: u64, count: usize) -> &[u8] {
         let start = (offset % PERIOD as u64) as usize + self.phase;
         let start = start % PERIOD;
         &self.bytes[start..start + count.clamp(1, PERIOD)]
     }
 
     /// The most bytes that [`at`](Pattern::at) returns.
-    pub const fn longest() -> usize {
+    pub(crate) const fn longest() -> usize {
         PERIOD
     }
 
     /// What is wrong with `received`, at most a period of bytes that should be those from `offset` on.
-    pub fn complaint(&self, offset: u64, received: &[u8]) -> Option<String> {
+    pub(crate) fn complaint(&self, offset: u64, received: &[u8]) -> Option<String> {
         let expected = self.at(offset, received.len());
         if expected == received {
             return None;

@@ -4,9 +4,10 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use crate::case::{Case, Need, Verdict, fails};
+use crate::case::{Case, Need};
 use crate::client::Client;
 use crate::stage::{SILENCE, Server, Stage};
+use crate::verdict::{Verdict, fails};
 
 /// Signals whose default is to be ignored (signal(7)). A system call that sleeps may all the same be
 /// interrupted, by a handler or by SIGCONT.

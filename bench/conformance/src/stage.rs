@@ -1,7 +1,6 @@
 //! Where a case meets its servers: started as it asks, watched, and gone with it.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -12,12 +11,15 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-
-use crate::case::{Trouble, Verdict, fails};
-use crate::client::Client;
-use crate::observe::{self, Holds, Ran};
-use crate::subject::{Access, Address, Subject};
+use nix::unistd::Pid;
+use server_process::address::{Address, Transport};
+use server_process::proc::{self, Scheduled};
 use server_process::process::{self, Ended, Process};
+
+use crate::client::Client;
+use crate::observe::{self, Holds};
+use crate::subject::{Access, Subject};
+use crate::verdict::{Trouble, Verdict, fails};
 
 /// How often something is looked at that cannot be waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
@@ -51,7 +53,7 @@ const STDERR_SHOWN: usize = 400;
 
 /// One case's run.
 #[derive(Debug)]
-pub struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     subject: &'a Subject,
     clients: Cell<usize>,
     /// The servers that a case is done with.
@@ -62,28 +64,47 @@ pub struct Stage<'a> {
 
 /// How to start a server.
 #[derive(Clone, Debug, Default)]
-pub struct Launch<'a> {
+pub(crate) struct Launch<'a> {
     /// Options of the contract; a server that does not keep it is started without them.
-    pub options: &'a [&'a str],
+    pub(crate) options: &'a [&'a str],
     /// Where it is to listen; by default on any free address of the subject's transport.
-    pub addr: Option<String>,
+    pub(crate) addr: Option<String>,
     /// RLIMIT_NOFILE, soft and hard.
-    pub descriptor_limit: Option<u64>,
+    pub(crate) descriptor_limit: Option<u64>,
     /// Open descriptors that it inherits, so that its own have higher numbers.
-    pub inherited_descriptors: usize,
+    pub(crate) inherited_descriptors: usize,
 }
 
 /// A server on the stage.
 #[derive(Debug)]
-pub struct Server<'a> {
+pub(crate) struct Server<'a> {
     stage: &'a Stage<'a>,
     addr: Address,
     process: Option<Process>,
 }
 
+/// Finds out whether there is a server to be checked at all.
+///
+/// # Errors
+///
+/// Why there is none, in a line: it does not start, or does not take a connection.
+pub fn probe(subject: &Subject) -> Result<(), String> {
+    let stage = Stage::new(subject);
+    let takes_a_client = |server: Server| match subject.transport {
+        // Without connections, whether anybody is there is what the cases find out.
+        Transport::Udp => Ok(()),
+        Transport::Tcp | Transport::Unix => server.connect().map(drop),
+    };
+    match stage.start().and_then(takes_a_client) {
+        Ok(()) => Ok(()),
+        Err(Trouble::NotApplicable(why)) => Err(why),
+        Err(Trouble::Fails { seen, .. }) => Err(seen),
+    }
+}
+
 impl<'a> Stage<'a> {
     /// An empty stage.
-    pub fn new(subject: &'a Subject) -> Stage<'a> {
+    pub(crate) fn new(subject: &'a Subject) -> Stage<'a> {
         Stage {
             subject,
             clients: Cell::new(0),
@@ -93,12 +114,12 @@ impl<'a> Stage<'a> {
     }
 
     /// What is being checked.
-    pub fn subject(&self) -> &Subject {
+    pub(crate) fn subject(&self) -> &Subject {
         self.subject
     }
 
     /// What became of the servers that ended unasked: it says more than the client that noticed.
-    pub fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let note = |mut process: Process| {
             let ended = process.wait(DYING).ok()??;
             Some(format!("it had ended ({}); stderr: {}", ended.status, shown(&ended.stderr)))
@@ -107,17 +128,17 @@ impl<'a> Stage<'a> {
     }
 
     /// A server as it comes.
-    pub fn start(&self) -> Verdict<Server<'_>> {
+    pub(crate) fn start(&self) -> Verdict<Server<'_>> {
         self.launch(&Launch::default())
     }
 
     /// A server with options of the contract.
-    pub fn start_with(&self, options: &[&str]) -> Verdict<Server<'_>> {
+    pub(crate) fn start_with(&self, options: &[&str]) -> Verdict<Server<'_>> {
         self.launch(&Launch { options, ..Launch::default() })
     }
 
     /// A server as `launch` says, or the one that runs already.
-    pub fn launch(&self, launch: &Launch) -> Verdict<Server<'_>> {
+    pub(crate) fn launch(&self, launch: &Launch) -> Verdict<Server<'_>> {
         let process = match &self.subject.access {
             Access::Address(addr) => {
                 return Ok(Server { stage: self, addr: addr.clone(), process: None });
@@ -132,22 +153,20 @@ impl<'a> Stage<'a> {
                     || Trouble::NotApplicable("the command has no {addr} or {port}".to_owned());
                 let mut command = process::command_for(words, addr).ok_or_else(no_place)?;
                 launch.limit(&mut command);
-                if self.subject.datagrams {
-                    Process::start_datagrams_at(&mut command, addr)
-                } else {
-                    Process::start_at(&mut command, addr)
+                match self.subject.transport {
+                    Transport::Udp => Process::start_datagrams_at(&mut command, addr),
+                    Transport::Tcp | Transport::Unix => Process::start_at(&mut command, addr),
                 }
             }
         };
         match process {
             Ok(process) => {
-                let addr = match process.unix_path() {
-                    Some(path) => {
-                        self.files.borrow_mut().push(path.to_owned());
-                        Address::Unix(path.to_owned())
-                    }
-                    None => Address::Tcp(process.addr()),
-                };
+                let mut addr = process.addr().clone();
+                if let Address::Unix(path) = &addr {
+                    self.files.borrow_mut().push(path.clone());
+                } else if self.subject.transport == Transport::Udp {
+                    addr = addr.over_udp()?;
+                }
                 Ok(Server { stage: self, addr, process: Some(process) })
             }
             Err(error) => fails("a server that starts and listens", error),
@@ -155,12 +174,12 @@ impl<'a> Stage<'a> {
     }
 
     /// Runs the server's program with `options`, with which it should end by itself.
-    pub fn run_to_end(&self, options: &[&str]) -> Verdict<Ended> {
+    pub(crate) fn run_to_end(&self, options: &[&str]) -> Verdict<Ended> {
         self.run_command_to_end(&mut self.bare_command(options)?)
     }
 
     /// The same with a command made by [`command`](Stage::command).
-    pub fn run_command_to_end(&self, command: &mut Command) -> Verdict<Ended> {
+    pub(crate) fn run_command_to_end(&self, command: &mut Command) -> Verdict<Ended> {
         match Process::run_to_end(command, self.subject.patience) {
             Ok(ended) => Ok(ended),
             Err(error) => fails("a program that ends by itself", error),
@@ -168,7 +187,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The command that starts a server which keeps the contract.
-    pub fn command(&self, launch: &Launch) -> Verdict<Command> {
+    pub(crate) fn command(&self, launch: &Launch) -> Verdict<Command> {
         let addr = launch.addr.clone().unwrap_or_else(|| self.subject.free_address());
         let mut options = vec!["--addr", &addr];
         options.extend(launch.options);
@@ -223,44 +242,44 @@ impl Launch<'_> {
 
 impl<'a> Server<'a> {
     /// What is being checked.
-    pub fn subject(&self) -> &'a Subject {
+    pub(crate) fn subject(&self) -> &'a Subject {
         self.stage.subject
     }
 
     /// Where it listens.
-    pub fn addr(&self) -> &Address {
+    pub(crate) fn addr(&self) -> &Address {
         &self.addr
     }
 
     /// A new client, connected.
-    pub fn connect(&self) -> Verdict<Client> {
+    pub(crate) fn connect(&self) -> Verdict<Client> {
         let subject = self.stage.subject;
         let pattern = subject.pattern().of_client(self.stage.next_client());
         Client::connect(&self.addr, pattern, subject.patience)
     }
 
     /// A new client that may still be connecting.
-    pub fn begin(&self) -> Verdict<Client> {
+    pub(crate) fn begin(&self) -> Verdict<Client> {
         let subject = self.stage.subject;
         let pattern = subject.pattern().of_client(self.stage.next_client());
         Client::begin(&self.addr, pattern, subject.patience)
     }
 
     /// A new client that has had an answer, and so is accepted.
-    pub fn served(&self) -> Verdict<Client> {
+    pub(crate) fn served(&self) -> Verdict<Client> {
         let mut client = self.connect()?;
         client.exchange(16)?;
         Ok(client)
     }
 
     /// So many clients that have had an answer.
-    pub fn served_many(&self, count: usize) -> Verdict<Vec<Client>> {
+    pub(crate) fn served_many(&self, count: usize) -> Verdict<Vec<Client>> {
         (0..count).map(|_| self.served()).collect()
     }
 
     /// New clients that have sent until the server took no more, and read nothing: it is left with bytes
     /// that it cannot get rid of. Fails when it takes them all the same.
-    pub fn stuck(&self, count: usize) -> Verdict<Vec<Client>> {
+    pub(crate) fn stuck(&self, count: usize) -> Verdict<Vec<Client>> {
         let mut clients = self.served_many(count)?;
         // One alone finds out whether there is a bound, before many take the machine's memory.
         self.get_stuck(&mut clients[..count.min(1)])?;
@@ -269,7 +288,7 @@ impl<'a> Server<'a> {
     }
 
     /// Has clients send until the server takes no more.
-    pub fn get_stuck(&self, clients: &mut [Client]) -> Verdict {
+    pub(crate) fn get_stuck(&self, clients: &mut [Client]) -> Verdict {
         let mut moved = Instant::now();
         let deadline = moved + self.stage.subject.patience;
         while Instant::now() < deadline {
@@ -292,45 +311,45 @@ impl<'a> Server<'a> {
     }
 
     /// Expects it to be alive and to serve a new client.
-    pub fn expect_service(&self) -> Verdict {
+    pub(crate) fn expect_service(&self) -> Verdict {
         self.served().map(drop)
     }
 
     /// Its process.
-    pub fn process(&self) -> Verdict<&Process> {
+    pub(crate) fn process(&self) -> Verdict<&Process> {
         let none = || Trouble::NotApplicable("its process is not ours".to_owned());
         self.process.as_ref().ok_or_else(none)
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) -> Verdict {
+    pub(crate) fn signal(&self, signal: Signal) -> Verdict {
         Ok(self.process()?.signal(signal)?)
     }
 
     /// Sends it a signal, and waits until it has taken it.
-    pub fn signal_and_wait(&self, signal: Signal) -> Verdict {
+    pub(crate) fn signal_and_wait(&self, signal: Signal) -> Verdict {
         let pid = self.process()?.pid();
         self.signal(signal)?;
         // One that has ended of it has taken it.
         self.wait_until("the signal to be taken", || {
-            Ok(!observe::has_signal_pending(pid).unwrap_or(false))
+            Ok(!proc::has_signal_pending(pid).unwrap_or(false))
         })
     }
 
     /// Stops it with SIGSTOP, and waits until it has stopped: from then on it can notice nothing.
-    pub fn freeze(&self) -> Verdict {
+    pub(crate) fn freeze(&self) -> Verdict {
         let pid = self.process()?.pid();
         self.signal(Signal::SIGSTOP)?;
-        self.wait_until("SIGSTOP to stop it", || observe::is_stopped(pid))
+        self.wait_until("SIGSTOP to stop it", || Ok(proc::state(pid)? == 'T'))
     }
 
     /// Lets it go on after [`freeze`](Server::freeze).
-    pub fn thaw(&self) -> Verdict {
+    pub(crate) fn thaw(&self) -> Verdict {
         self.signal(Signal::SIGCONT)
     }
 
     /// What it holds now, or `None` when it is not a process of ours.
-    pub fn holds(&self) -> Verdict<Option<Holds>> {
+    pub(crate) fn holds(&self) -> Verdict<Option<Holds>> {
         match &self.process {
             Some(process) if cfg!(target_os = "linux") => Ok(Some(observe::holds(process.pid())?)),
             _ => Ok(None),
@@ -339,7 +358,7 @@ impl<'a> Server<'a> {
 
     /// Waits until it has done what it will do about the clients at its door: until the number of its
     /// descriptors stays as it is.
-    pub fn wait_until_settled(&self) -> Verdict {
+    pub(crate) fn wait_until_settled(&self) -> Verdict {
         let pid = self.process()?.pid();
         let (mut descriptors, mut since) = (0, Instant::now());
         self.wait_until("its descriptors stay as they are", || {
@@ -364,7 +383,7 @@ impl<'a> Server<'a> {
 
     /// What it holds when it has done what it has to do, such as forking and reaping children, or `None`
     /// when it is not a process of ours.
-    pub fn settled(&self) -> Verdict<Option<Holds>> {
+    pub(crate) fn settled(&self) -> Verdict<Option<Holds>> {
         if self.holds()?.is_some() {
             self.wait_until_settled()?;
         }
@@ -372,7 +391,7 @@ impl<'a> Server<'a> {
     }
 
     /// Expects it to hold, soon, no more descriptors, threads and processes than `before`.
-    pub fn expect_holds_no_more_than(&self, before: Option<Holds>) -> Verdict {
+    pub(crate) fn expect_holds_no_more_than(&self, before: Option<Holds>) -> Verdict {
         let (Some(before), Some(process)) = (before, &self.process) else { return Ok(()) };
         let mut now = before;
         let settled = self.wait_until("", || {
@@ -391,9 +410,9 @@ impl<'a> Server<'a> {
     /// The share of a CPU that it uses during `duration` of the time in which it could have one. It
     /// counts as all of one when it never sleeps: on a busy machine, or one whose hypervisor is busy, a
     /// thread that spins may get little of it.
-    pub fn cpu_share(&self, duration: Duration) -> Verdict<f64> {
+    pub(crate) fn cpu_share(&self, duration: Duration) -> Verdict<f64> {
         let pid = self.process()?.pid();
-        let (before, start) = (observe::threads_ran(pid)?, Instant::now());
+        let (before, start) = (observe::scheduled(pid)?, Instant::now());
         let mut slept = false;
         while start.elapsed() < duration {
             thread::sleep(duration / SAMPLES);
@@ -402,9 +421,9 @@ impl<'a> Server<'a> {
         if !slept {
             return Ok(1.0);
         }
-        let after = observe::threads_ran(pid)?;
+        let after = observe::scheduled(pid)?;
         let elapsed = start.elapsed();
-        let share = |(thread, ran): (&OsString, &Ran)| {
+        let share = |(thread, ran): (&Pid, &Scheduled)| {
             let before = before.get(thread).copied().unwrap_or_default();
             let on_cpu = ran.on_cpu.saturating_sub(before.on_cpu);
             let waiting = ran.waiting.saturating_sub(before.waiting);
@@ -415,7 +434,7 @@ impl<'a> Server<'a> {
     }
 
     /// Waits for it to end, which it should.
-    pub fn expect_ended(mut self) -> Verdict<Ended> {
+    pub(crate) fn expect_ended(mut self) -> Verdict<Ended> {
         let patience = self.stage.subject.patience;
         let none = || Trouble::NotApplicable("its process is not ours".to_owned());
         let mut process = self.process.take().ok_or_else(none)?;
@@ -426,7 +445,7 @@ impl<'a> Server<'a> {
     }
 
     /// Waits for it to end with exit status 0, and to leave nobody behind.
-    pub fn expect_exit_0(self) -> Verdict<Ended> {
+    pub(crate) fn expect_exit_0(self) -> Verdict<Ended> {
         let ended = self.expect_ended()?;
         if !ended.is_success() {
             return fails(

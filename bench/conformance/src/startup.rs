@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use server_process::address::{Address, Transport};
 
-use crate::case::{Case, Need, Verdict, fails};
+use crate::case::{Case, Need};
 use crate::limits::expect_refusal;
 use crate::stage::{Launch, Stage, shown};
-use crate::subject::Address;
+use crate::verdict::{Trouble, Verdict, fails};
 
 /// How long an idle server is watched.
 const IDLE: Duration = Duration::from_millis(400);
@@ -122,7 +123,7 @@ fn it_restarts_at_once_on_the_same_port(stage: &Stage) -> Verdict {
 
 fn ipv6(stage: &Stage) -> Verdict {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        return Err(crate::Trouble::NotApplicable("this machine has no IPv6".to_owned()));
+        return Err(Trouble::NotApplicable("this machine has no IPv6".to_owned()));
     }
     let launch = Launch { addr: Some("[::1]:0".to_owned()), ..Launch::default() };
     let server = stage.launch(&launch)?;
@@ -173,7 +174,7 @@ fn totals_at_exit(stage: &Stage) -> Verdict {
     server.signal(Signal::SIGTERM)?;
     let ended = server.expect_ended()?;
     // On a Unix-domain socket there is no reset: the end of the stream comes instead.
-    let errors = if stage.subject().is_unix_socket() { 0 } else { 1 };
+    let errors = if stage.subject().transport == Transport::Unix { 0 } else { 1 };
     let expected = format!("connections 3, bytes echoed 1234, errors {errors}");
     let last_line = ended.stderr.trim_end().lines().last().unwrap_or_default();
     if !last_line.starts_with(&expected) {

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use conformance::{Access, Address, Outcome, Subject, datagram_cases};
+use conformance::{Access, Outcome, Subject, datagram_cases};
+use server_process::address::Address;
 
 /// What a server sends back to whom, for each datagram.
 type Answers = Vec<(Vec<u8>, SocketAddr)>;
@@ -34,8 +35,7 @@ fn failing(
             }
         }
     });
-    let mut subject = Subject::new("wrong", Access::Address(Address::Tcp(addr)), 1);
-    subject.datagrams = true;
+    let mut subject = Subject::new("wrong", Access::Address(Address::Udp(addr)), 1);
     subject.patience = Duration::from_millis(500);
     let fails = |case: &&conformance::Case| matches!(case.run(&subject), Outcome::Fail(_));
     let failing = datagram_cases().map(|(_, case)| case).filter(fails).map(|case| case.name);

@@ -1,13 +1,12 @@
 //! The highest rate at which a server keeps a promise such as `p99<1ms`.
 
 use std::fmt;
-use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Rate, Sample, Session, Slice, Until};
+use crate::{Rate, Result, Sample, Session, Slice, Until};
 
 /// Steps after the first; each halves the range (by ratio) that is left.
 const STEPS: usize = 10;
@@ -45,7 +44,7 @@ impl FromStr for Objective {
     type Err = String;
 
     /// As in `p99<1ms`.
-    fn from_str(text: &str) -> Result<Objective, String> {
+    fn from_str(text: &str) -> std::result::Result<Objective, String> {
         let parse = || {
             let (percentile, below) = text.strip_prefix('p')?.split_once('<')?;
             let percentile = percentile.trim().parse().ok()?;
@@ -76,7 +75,7 @@ pub fn find_max(
     like: &Rate,
     objective: &Objective,
     mut watch: impl FnMut(&Step),
-) -> io::Result<Option<Step>> {
+) -> Result<Option<Step>> {
     let closed = Slice { rate: None, until: first_look(slice.until), ..*slice };
     let capacity = session.run(&closed)?.rate();
     if capacity == 0.0 {
@@ -116,7 +115,7 @@ fn try_rate(
     slice: &Slice,
     rate: &Rate,
     objective: &Objective,
-) -> io::Result<Step> {
+) -> Result<Step> {
     session.clear();
     let sample = session.run(&slice.at_rate(*rate))?;
     let response = &session.latency().response;
@@ -133,7 +132,10 @@ fn first_look(until: Until) -> Until {
     }
 }
 
-fn as_nanos<S: serde::Serializer>(below: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_nanos<S: serde::Serializer>(
+    below: &Duration,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_u64(below.as_nanos() as u64)
 }
 

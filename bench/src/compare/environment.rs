@@ -1,19 +1,18 @@
 //! The machine that a comparison ran on, and what could have disturbed it.
 
 use std::env;
-use std::fs;
-use std::io;
 use std::process::Command;
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::sysinfo::sysinfo;
 use nix::sys::utsname::uname;
+use server_process::proc;
 
 use crate::cost::{Reading, Usage};
-
-use super::args::Layout;
-use super::result::Environment;
+use crate::layout::Layout;
+use crate::results::Environment;
+use crate::workspace;
 
 /// The environment before a run; [`after`] completes it.
 pub(super) fn before(layout: &Layout) -> Environment {
@@ -23,19 +22,19 @@ pub(super) fn before(layout: &Layout) -> Environment {
     });
     Environment {
         kernel: kernel.unwrap_or_else(|error| format!("unknown: {error}")),
-        cpu_model: cpu_model().into(),
+        cpu_model: proc::cpu_model().into(),
         cpus: thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: sysinfo().map(|info| info.ram_total()).into(),
         descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
-        somaxconn: word("/proc/sys/net/core/somaxconn").into(),
-        congestion_control: word("/proc/sys/net/ipv4/tcp_congestion_control").into(),
+        somaxconn: proc::word("/proc/sys/net/core/somaxconn").into(),
+        congestion_control: proc::word("/proc/sys/net/ipv4/tcp_congestion_control").into(),
         layout: match layout.describe() {
             free if *layout == Layout::default() => {
                 free + " where a scenario does not say otherwise"
             }
             pinned => pinned,
         },
-        load_before: word("/proc/loadavg").into(),
+        load_before: proc::word("/proc/loadavg").into(),
         load_after: Reading::unavailable("the run is not over"),
         steal_share: Reading::unavailable("the run is not over"),
         softirq_share: Reading::unavailable("the run is not over"),
@@ -52,29 +51,17 @@ pub(super) fn after(environment: &mut Environment, used: &Usage) {
             if total.is_zero() { 0.0 } else { time.as_secs_f64() / total.as_secs_f64() }
         })
     };
-    environment.load_after = word("/proc/loadavg").into();
+    environment.load_after = proc::word("/proc/loadavg").into();
     environment.steal_share = share(&used.steal);
     environment.softirq_share = share(&used.softirq);
 }
 
-fn cpu_model() -> io::Result<String> {
-    let text = fs::read_to_string("/proc/cpuinfo")?;
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map(|(_, model)| model.trim().to_owned());
-    model.ok_or_else(|| io::Error::other("/proc/cpuinfo names no model"))
-}
-
-/// The first word in a file, mostly a number.
-fn word<T: std::str::FromStr>(path: &str) -> io::Result<T> {
-    let text = fs::read_to_string(path)?;
-    let word = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
-    word.ok_or_else(|| io::Error::other(format!("{path} holds nothing of use")))
-}
-
 fn commit() -> Reading<String> {
-    let git = |args: &[&str]| {
-        said(Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args))
+    let root = match workspace::root() {
+        Ok(root) => root,
+        Err(error) => return Reading::unavailable(error),
     };
+    let git = |args: &[&str]| said(Command::new("git").arg("-C").arg(&root).args(args));
     let head = git(&["rev-parse", "--short=12", "HEAD"]);
     head.zip_with(git(&["status", "--porcelain"]), |head, changes| {
         if changes.is_empty() { head } else { head + "+changes" }

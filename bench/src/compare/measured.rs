@@ -1,9 +1,11 @@
 //! What was measured of one server at one point, before it is summed up.
 
-use crate::cost::{Cost, Reading, Usage};
 use loadgen::Latency;
 
-use super::result::{LoadInfo, SyscallRate};
+use crate::cost::{Cost, Reading, Usage};
+use crate::results::{LoadInfo, SyscallRate};
+use crate::statistics::median;
+
 use super::turn::{CostRun, Turn};
 
 /// What was measured of one server at one point.
@@ -77,6 +79,6 @@ impl Measured {
     /// The median of `get` over the blocks.
     pub(super) fn median(&self, get: impl Fn(&Turn) -> Option<f64>) -> Option<f64> {
         let values: Vec<f64> = self.per_block(get).into_iter().flatten().collect();
-        crate::statistics::median(&values)
+        median(&values)
     }
 }

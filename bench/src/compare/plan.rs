@@ -3,21 +3,21 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
-
-use crate::entrant::{self, Entrant};
 use server_process::catalogue::Traits;
 
-use super::args::{Args, Effort, Layout};
+use crate::entrant::{self, Entrant};
+use crate::layout::Layout;
+use crate::results::{Interleaving, LoadInfo, Method, NOT_ASKED_FOR, Origin, Scenario};
+use crate::scenario::{SCENARIOS, Scenario as Spec, Turns};
+
+use super::args::Args;
+use super::effort::Effort;
 use super::measured::Measured;
-use super::result::{Interleaving, LoadInfo, Method, Origin, Scenario};
 use super::run::{CAPACITY_ROUNDS, Runner, Sitting, Slicing, start_ms};
-use super::scenario::{SCENARIOS, Scenario as Spec, Turns};
-use super::{judge, say, served};
+use super::{judge, served};
 
 /// Descriptors of the client that are not connections.
 const DESCRIPTOR_RESERVE: u64 = 200;
-/// Why a server is skipped that the filter leaves out.
-pub(super) const NOT_ASKED_FOR: &str = "not asked for";
 /// What counting system calls takes, roughly.
 const COUNTING_MS: u64 = 300;
 /// Why a server is skipped that would need another processor.
@@ -40,23 +40,41 @@ struct PlannedPoint {
     measured: Vec<Measured>,
 }
 
-/// Prints what would be compared, as criterion prints its list.
-pub(super) fn list(args: &Args) {
-    let of_workspace = entrant::names_of_workspace(args.all);
-    let yardsticks = entrant::names_of_yardsticks().filter(|_| args.yardsticks);
-    let mut servers: Vec<(&str, Traits)> = of_workspace.chain(yardsticks).collect();
-    servers.extend(args.server.iter().map(|given| (given.name.as_str(), given.traits)));
+/// What would be compared, as criterion prints its list.
+pub(super) fn list(args: &Args) -> Vec<String> {
+    let servers = names(args);
+    let mut list = Vec::new();
     for spec in SCENARIOS {
         for x in spec.points(Effort::of(args).few_points) {
             for (name, traits) in &servers {
                 let id = spec.id(name, *x);
                 let can = entrant::excuse(traits, spec.served_at_once(*x)).is_none();
                 if can && args.filter.as_ref().is_none_or(|filter| filter.is_match(&id)) {
-                    say(format_args!("{id}: benchmark"));
+                    list.push(format!("{id}: benchmark"));
                 }
             }
         }
     }
+    list
+}
+
+/// The servers that could take part, without building any.
+pub(super) fn names(args: &Args) -> Vec<(&str, Traits)> {
+    let of_workspace = entrant::names_of_workspace(args.all);
+    let yardsticks = entrant::names_of_yardsticks().filter(|_| args.yardsticks);
+    let mut servers: Vec<(&str, Traits)> = of_workspace.chain(yardsticks).collect();
+    servers.extend(args.server.iter().map(|given| (given.name.as_str(), given.traits)));
+    servers
+}
+
+/// The scenarios and their points, a line for each: what a filter can match.
+pub(super) fn points(args: &Args) -> String {
+    let few = Effort::of(args).few_points;
+    let line = |spec: &Spec| {
+        let points: Vec<String> = spec.points(few).iter().map(f64::to_string).collect();
+        format!("  {}/SERVER/{{{}}}", spec.name, points.join(","))
+    };
+    SCENARIOS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Everything that the filter leaves.

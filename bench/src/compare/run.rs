@@ -6,19 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use loadgen::{Control, Rate, Slice};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 
 use crate::cost::Usage;
 use crate::entrant::Entrant;
-use loadgen::{Control, Rate, Slice};
+use crate::layout::{Home, Layout};
+use crate::results::{LoadInfo, Metric};
+use crate::scenario::Turns;
+use crate::statistics::BLOCKS_MIN;
 
-use super::args::{Effort, Layout};
+use super::effort::Effort;
 use super::measured::Measured;
-use super::result::{LoadInfo, Metric};
-use super::scenario::Turns;
 use super::served::clients_served;
 use super::turn::{CostRun, Running, Turn};
 
@@ -56,7 +56,7 @@ pub(super) struct Runner<'a> {
     /// The order of turns.
     pub(super) rng: Xoshiro256PlusPlus,
     /// The processors that we may use when nobody pins us.
-    pub(super) home: CpuSet,
+    pub(super) home: Home,
 }
 
 /// What one pass asks of the servers at one point.
@@ -94,7 +94,7 @@ impl Slicing {
     /// more.
     pub(super) fn rounds(self, rounds: usize) -> usize {
         let fitting = rounds * 3 * SLICE.length_ms as usize / 2 / self.length_ms as usize;
-        fitting.clamp(rounds.min(crate::statistics::BLOCKS_MIN), rounds)
+        fitting.clamp(rounds.min(BLOCKS_MIN), rounds)
     }
 }
 
@@ -248,7 +248,7 @@ impl Runner<'_> {
         if sitting.turns == Turns::Served {
             let server = entrant.start(Duration::ZERO, &sitting.layout.server)?;
             let started = Instant::now();
-            let served = clients_served(server.addr(), load.connections)? as f64;
+            let served = clients_served(server.addr().socket_addr()?, load.connections)? as f64;
             let messages_per_s = served / started.elapsed().as_secs_f64();
             return Ok(Some(Turn { messages_per_s, ..Turn::of(served) }));
         }
@@ -310,7 +310,7 @@ impl Runner<'_> {
     /// What every pass ends with.
     fn end_pass(&self, measured: &mut [Measured]) {
         // The generator runs on this thread, and what is started next would inherit its place.
-        let _ = sched_setaffinity(Pid::from_raw(0), &self.home);
+        let _ = self.home.restore();
         for measured in measured {
             measured.pass_ends.push(measured.turns.len());
             // A server whose turn never came did not fail.

@@ -1,17 +1,20 @@
 //! What is said of simulated measurements.
 
-use crate::entrant::Entrant;
-use crate::statistics::Verdict;
 use server_process::catalogue::SERVERS;
 
-use super::args::Layout;
-use super::measured::Measured;
-use super::result::{
+use crate::baseline;
+use crate::entrant::Entrant;
+use crate::layout::Layout;
+use crate::report::terminal;
+use crate::results::{
     Axis, Environment, Interleaving, LoadInfo, Method, Metric, Origin, Outcome, Point, Results,
     SCHEMA, Scenario, ServerInfo,
 };
+use crate::statistics::Verdict;
+
+use super::measured::Measured;
 use super::turn::Turn;
-use super::{baseline, environment, judge, look_at, output, table};
+use super::{environment, judge, look_at};
 
 const BLOCKS: usize = 20;
 const INTERLEAVING: Interleaving =
@@ -146,7 +149,8 @@ fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
 fn what_happens_to_all_is_said_once() {
     let mut point = point(9e4, (0.95, 0.8));
     point.cases.iter_mut().for_each(|case| case.flags = vec!["a bad moment".to_owned()]);
-    let text = table::scenario(&results(point).scenarios[0]);
+    let text = terminal::text(&results(point).scenarios[0], None);
+    let text = anstream::adapter::strip_str(&text).to_string();
     assert!(text.contains("\n! base, other, base (again): a bad moment\n"), "{text}");
     assert_eq!(text.matches("a bad moment").count(), 1, "{text}");
 }
@@ -155,8 +159,8 @@ fn what_happens_to_all_is_said_once() {
 fn the_reports_can_be_read_again() {
     let dir = std::env::temp_dir().join(format!("compare-test-{}", std::process::id()));
     let results = results(point(9e4, (0.95, 0.8)));
-    output::write(&results, &dir).unwrap();
-    let read = output::read(&dir.join("report.json"));
+    results.write(&dir).unwrap();
+    let read = Results::read(&dir.join("report.json"));
     let csv = std::fs::read_to_string(dir.join("report.csv"));
     std::fs::remove_dir_all(&dir).unwrap();
     let text = |results: &Results| serde_json::to_string(results).unwrap();
@@ -170,5 +174,5 @@ fn the_reports_can_be_read_again() {
 fn a_given_server_that_is_none_is_refused_by_name_before_anything_is_measured() {
     let given = crate::entrant::given("mine=false {addr}").unwrap();
     let complaint = look_at(&given).unwrap_err().to_string();
-    assert!(complaint.starts_with("mine: false ended before it listened"), "{complaint}");
+    assert!(complaint.starts_with("--server mine: false ended before it listened"), "{complaint}");
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use loadgen::{Control, Latency, Plan, Sample, Session, Slice};
 use nix::sys::signal::{Signal, killpg};
+use server_process::catalogue::PerClient;
+use server_process::process::Process;
 
 use crate::cost::syscalls::Tracer;
 use crate::cost::{Cost, CpuClock, Meter, Reading, Usage};
 use crate::entrant::Entrant;
-use loadgen::{Control, Latency, Plan, Sample, Session, Slice};
-use server_process::process::Process;
-
-use super::args::Layout;
-use super::result::{LoadInfo, Metric, SyscallRate};
+use crate::layout::Layout;
+use crate::results::{LoadInfo, Metric, SyscallRate};
+use crate::scenario::plan_of;
 
 /// With fewer connections the growth of a server's memory says nothing of one.
 const CONNECTIONS_MIN: usize = 100;
@@ -89,19 +90,8 @@ impl Running {
         let work = Duration::from_nanos(load.work_ns);
         let process = entrant.start(work, &layout.server)?;
         let meter = Meter::start(process.pid());
-        let plan = Plan {
-            // A session has at least one connection that could talk.
-            connections: load.connections.max(1),
-            idle: if load.connections == 0 { load.idle.saturating_sub(1) } else { load.idle },
-            slow_readers: load.slow_readers,
-            size: load.size_bytes,
-            depth: load.depth,
-            churn: load.churn,
-            pin: layout.client.clone(),
-            seed,
-            control: Arc::clone(control),
-            ..Plan::new(process.addr())
-        };
+        let control = Arc::clone(control);
+        let plan = Plan { seed, control, ..plan_of(load, layout, process.addr()) };
         let mut session = Session::open(&plan)?;
         if !load.churn {
             // Every connection has been accepted once those that came last are answered.
@@ -116,9 +106,9 @@ impl Running {
         };
         Ok(Running {
             session: Some(session),
-            clock: CpuClock::of(process.pid())?,
+            clock: CpuClock::of(process.pid(), entrant.traits.per_client == PerClient::Process)?,
             process,
-            control: Arc::clone(control),
+            control: plan.control,
             bytes_per_connection,
             latency: None,
         })

@@ -16,12 +16,11 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use server_process::proc;
 use syscalls::Sysno;
 
-use super::tree;
-
 /// Calls by name since the tracer was attached or last reset.
-pub type Counts = BTreeMap<String, u64>;
+pub(crate) type Counts = BTreeMap<String, u64>;
 
 /// Counts the system calls of a process, its threads and its children, those that come later
 /// included.
@@ -29,7 +28,7 @@ pub type Counts = BTreeMap<String, u64>;
 /// Attach it once the server is warm, so that only the steady state is counted. Dropping it
 /// detaches it; the server runs on.
 #[derive(Debug)]
-pub struct Tracer {
+pub(crate) struct Tracer {
     root: Pid,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -50,7 +49,7 @@ impl Tracer {
     ///
     /// When the process is gone, or tracing is forbidden (EPERM: it is traced already, another
     /// user's, or no descendant of this process under Yama's restriction; ENOSYS: a sandbox).
-    pub fn attach(root: Pid) -> io::Result<Tracer> {
+    pub(crate) fn attach(root: Pid) -> io::Result<Tracer> {
         let shared = Arc::new(Shared::default());
         let (ready, attached) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&shared);
@@ -68,12 +67,12 @@ impl Tracer {
     }
 
     /// Forgets what was counted so far.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.shared.counts().clear();
     }
 
     /// The calls entered so far.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let counts = self.shared.counts();
         counts.iter().map(|(number, count)| (name(*number), *count)).collect()
     }
@@ -109,8 +108,8 @@ fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
     let mut seized = BTreeSet::new();
     loop {
         let before = seized.len();
-        for process in tree::processes(root).map_err(errno)? {
-            for task in tree::tasks(process).map_err(errno)? {
+        for process in proc::processes(root).map_err(errno)? {
+            for task in proc::tasks(process).map_err(errno)? {
                 if seized.contains(&task) {
                     continue;
                 }
@@ -221,7 +220,10 @@ fn name(number: u64) -> String {
 }
 
 fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+    match error.kind() {
+        io::ErrorKind::NotFound => Errno::ESRCH,
+        _ => Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
 }
 
 #[cfg(test)]

@@ -1,36 +1,35 @@
 //! What this process, the load generator, used of the processors, and the machine as a whole.
 
-use std::fs;
-use std::io;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
+use server_process::proc;
 
-use super::{Reading, tree};
+use super::Reading;
 
 /// Processor time of this process and of the machine: at one moment, or between two
 /// ([`Usage::since`]).
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// The moment.
     at: Instant,
     /// Wall-clock time; zero for a moment.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// CPU time of this process, all threads, user and system.
-    pub client_cpu: Reading<Duration>,
+    pub(crate) client_cpu: Reading<Duration>,
     /// The machine's time in soft interrupts, over all processors. The kernel counts it in ticks of
     /// 10 ms, and only what it does outside a process's own system call.
-    pub softirq: Reading<Duration>,
+    pub(crate) softirq: Reading<Duration>,
     /// What the hypervisor kept for other machines, over all processors.
-    pub steal: Reading<Duration>,
+    pub(crate) steal: Reading<Duration>,
     /// All time there was, over all processors, idle included.
-    pub total: Reading<Duration>,
+    pub(crate) total: Reading<Duration>,
 }
 
 impl Usage {
     /// The counters now.
-    pub fn now() -> Usage {
-        let machine = machine_times();
+    pub(crate) fn now() -> Usage {
+        let machine = proc::machine_times();
         let column = |get: fn(&[Duration]) -> Option<Duration>| match &machine {
             Ok(times) => match get(times) {
                 Some(time) => Reading::Measured(time),
@@ -50,7 +49,7 @@ impl Usage {
     }
 
     /// What was used from `before` to this.
-    pub fn since(&self, before: &Usage) -> Usage {
+    pub(crate) fn since(&self, before: &Usage) -> Usage {
         let less = |now: &Reading<Duration>, before: &Reading<Duration>| {
             now.clone().zip_with(before.clone(), Duration::saturating_sub)
         };
@@ -63,14 +62,6 @@ impl Usage {
             total: less(&self.total, &before.total),
         }
     }
-}
-
-/// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, …
-fn machine_times() -> io::Result<Vec<Duration>> {
-    let text = fs::read_to_string("/proc/stat")?;
-    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
-    let line = line.ok_or_else(|| io::Error::other("/proc/stat does not begin with cpu"))?;
-    Ok(line.split_ascii_whitespace().filter_map(|f| f.parse().ok()).map(tree::ticks).collect())
 }
 
 #[cfg(test)]

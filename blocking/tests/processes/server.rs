@@ -27,10 +27,7 @@ pub(crate) fn command(kind: Kind, mode: &str, argument: &str) -> Command {
 }
 
 pub(crate) fn address(server: &Process) -> Address {
-    match server.unix_path() {
-        Some(path) => Address::Unix(path.to_owned()),
-        None => Address::Tcp(server.addr()),
-    }
+    server.addr().to_string().parse().unwrap()
 }
 
 /// A server until SIGTERM, or until it has found what it was started for.

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
+use server_process::address::Address;
 
-use crate::case::{Trouble, Verdict};
 use crate::client::Client;
 use crate::pattern::Pattern;
 use crate::stage::Server;
-use crate::subject::Address;
+use crate::verdict::{Trouble, Verdict};
 
 /// The most that one client does before it leaves.
 const ACTS_MAX: usize = 6;
@@ -35,7 +34,7 @@ const PATIENCE_MIN: Duration = Duration::from_secs(30);
 const PORT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What all clients have done so far.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Deeds {
     /// Connections made.
     pub connections: u64,

@@ -4,7 +4,6 @@
 mod life;
 mod report;
 mod weather;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -16,9 +15,9 @@ pub use life::Deeds;
 pub use report::SoakReport;
 pub use weather::WeatherDeeds;
 
-use crate::case::{Verdict, fails};
 use crate::stage::{Server, Stage, shown};
 use crate::subject::{Access, Subject};
+use crate::verdict::{Verdict, fails};
 use life::Lives;
 use server_process::catalogue::Concurrency;
 use weather::Weather;
@@ -50,7 +49,7 @@ pub fn soak(
     mut progress: impl FnMut(Duration, &Deeds),
 ) -> SoakReport {
     let stage = Stage::new(subject);
-    let mut report = SoakReport::new(subject, duration);
+    let mut report = SoakReport::new(duration);
     let verdict = stage.start().and_then(|server| {
         let clients = clients_at_a_time(subject);
         report.clients = clients;

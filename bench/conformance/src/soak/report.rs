@@ -3,24 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use crate::observe::Holds;
+use crate::verdict::Trouble;
 
 use super::life::Deeds;
 use super::weather::WeatherDeeds;
-use crate::case::Trouble;
-use crate::observe::Holds;
-use crate::report::JSON_VERSION;
-use crate::subject::Subject;
 
 /// How a soak went: what was done, what the server held, and what went wrong if anything did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct SoakReport {
-    /// [`JSON_VERSION`].
-    pub version: u32,
-    /// The name of what was soaked.
-    pub subject: String,
-    /// The seed of everything that the clients did.
-    pub seed: u64,
     /// How long it was to take, in seconds, without the warm-up.
     pub planned_seconds: f64,
     /// How long it took, in seconds, with the warm-up.
@@ -29,9 +20,9 @@ pub struct SoakReport {
     pub clients: usize,
     /// What the clients did.
     pub deeds: Deeds,
-    /// What befell the server; `null` when its process is not ours.
+    /// What befell the server; `None` when its process is not ours.
     pub weather: Option<WeatherDeeds>,
-    /// What the server held at the start, when it was warm and alone; `null` when that is not known.
+    /// What the server held at the start, when it was warm and alone; `None` when that is not known.
     pub start: Option<Holds>,
     /// The most it held of each.
     pub most: Option<Holds>,
@@ -42,11 +33,8 @@ pub struct SoakReport {
 }
 
 impl SoakReport {
-    pub(super) fn new(subject: &Subject, duration: Duration) -> SoakReport {
+    pub(super) fn new(duration: Duration) -> SoakReport {
         SoakReport {
-            version: JSON_VERSION,
-            subject: subject.name.clone(),
-            seed: subject.seed,
             planned_seconds: duration.as_secs_f64(),
             seconds: 0.0,
             clients: 0,

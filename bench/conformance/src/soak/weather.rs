@@ -11,14 +11,13 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
+use server_process::catalogue::PerClient;
+use server_process::process::Process;
 
-use crate::case::Verdict;
 use crate::observe;
 use crate::signals::HARMLESS;
 use crate::stage::Server;
-use server_process::catalogue::PerClient;
-use server_process::process::Process;
+use crate::verdict::Verdict;
 
 /// The longest time between two of them.
 const LULL_MAX: Duration = Duration::from_millis(300);
@@ -27,7 +26,7 @@ const LULL_MAX: Duration = Duration::from_millis(300);
 const STORM_MAX: Duration = Duration::from_millis(100);
 
 /// What has befallen a server.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct WeatherDeeds {
     /// Harmless signals sent.
     pub signals: u64,

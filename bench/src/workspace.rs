@@ -1,0 +1,138 @@
+//! This workspace on disk: where it is, and its release binaries. They are built before they are
+//! measured, so that they are never stale.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::Pid;
+use serde::Deserialize;
+use server_process::guard::Guard;
+
+/// A file that only this workspace has, from its root.
+const LANDMARK: &str = "bench/process/src/catalogue.rs";
+
+/// The root of the workspace that the benchmark belongs to.
+///
+/// Cargo says in CARGO_MANIFEST_DIR, when it runs a program, where the program's package is. Without cargo
+/// it is the workspace that the current directory is in, or else the one that the executable is in. The
+/// program does not remember where it was compiled: the checkout may have been moved since, and a target
+/// directory may belong to several checkouts.
+///
+/// # Errors
+///
+/// `NotFound` when none of these places is in the workspace.
+pub(crate) fn root() -> io::Result<PathBuf> {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let places = [package, env::current_dir().ok(), env::current_exe().ok()];
+    places.iter().flatten().find_map(|place| root_above(place)).ok_or_else(|| {
+        let text = "the workspace of the servers is not here: start this within it, best with \
+                    `cargo bench`";
+        io::Error::new(io::ErrorKind::NotFound, text)
+    })
+}
+
+/// The nearest directory from `place` upwards that is the root of this workspace.
+fn root_above(place: &Path) -> Option<PathBuf> {
+    let mut above = place.ancestors();
+    above.find(|directory| directory.join(LANDMARK).is_file()).map(Path::to_owned)
+}
+
+/// Executables by the name of their binary or example target.
+pub(crate) type Binaries = BTreeMap<String, PathBuf>;
+
+/// A line of `cargo build --message-format=json`, as far as it concerns us.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Builds packages of this workspace with `cargo build --release`, and examples of this package.
+/// Cargo's progress goes to stderr. `cargo bench` has given the build lock back by the time it runs
+/// us.
+///
+/// # Errors
+///
+/// When cargo cannot be run or the build fails; its messages have been shown.
+pub(crate) fn build(packages: &[&str], examples: &[&str]) -> io::Result<Binaries> {
+    let mut built = Binaries::new();
+    if !packages.is_empty() {
+        let targets = packages.iter().flat_map(|package| ["--package", package]);
+        built.append(&mut cargo_build(targets.chain(["--bins"]))?);
+    }
+    if !examples.is_empty() {
+        let targets = examples.iter().flat_map(|example| ["--example", example]);
+        built.append(&mut cargo_build(["--package", "bench"].into_iter().chain(targets))?);
+    }
+    Ok(built)
+}
+
+fn cargo_build<'a>(targets: impl Iterator<Item = &'a str>) -> io::Result<Binaries> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&cargo);
+    // Paths come from cargo's own messages: a target directory may have been chosen in many ways.
+    command.args(["build", "--release", "--message-format=json-render-diagnostics"]);
+    command.arg("--manifest-path").arg(root()?.join("Cargo.toml"));
+    command.args(targets).stdout(Stdio::piped());
+    let (mut child, _guard) = spawn_guarded(&mut command)?;
+    let mut built = Binaries::new();
+    if let Some(messages) = child.stdout.take() {
+        for line in BufReader::new(messages).lines() {
+            let Ok(message) = serde_json::from_str::<Message>(&line?) else { continue };
+            if let (Some(executable), Some(target)) = (message.executable, message.target) {
+                built.insert(target.name, executable);
+            }
+        }
+    }
+    let status = child.wait()?;
+    if status.success() { Ok(built) } else { Err(io::Error::other("the servers do not build")) }
+}
+
+/// Cargo and all its compilers end with us.
+fn spawn_guarded(command: &mut Command) -> io::Result<(Child, Guard)> {
+    // Its own group is not the terminal's foreground one, and after `stty tostop` what it has to say
+    // would stop it (termios(3)).
+    let ignore_ttou = || {
+        // SAFETY: signal(2) is async-signal-safe, and SIG_IGN runs no code of ours.
+        unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }?;
+        Ok(())
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.process_group(0).pre_exec(ignore_ttou) };
+    let mut child = command.spawn().map_err(|error| {
+        let program = command.get_program().display();
+        io::Error::new(error.kind(), format!("cannot run {program}: {error}"))
+    })?;
+    match Guard::of_group(Pid::from_raw(child.id().cast_signed())) {
+        Ok(guard) => Ok((child, guard)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_found_from_below_and_nowhere_else() {
+        let root = root().unwrap();
+        assert!(root.join("bench/Cargo.toml").is_file());
+        assert_eq!(root_above(&root.join("bench/src")), Some(root.clone()));
+        assert_eq!(root_above(&root), Some(root.clone()));
+        assert_eq!(root_above(Path::new("/")), None);
+    }
+}
