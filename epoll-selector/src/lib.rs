@@ -22,6 +22,7 @@
 #![deny(unsafe_code)]
 
 mod acceptor;
+mod chunk;
 mod connect;
 mod context;
 mod conversation;
@@ -29,20 +30,24 @@ mod framing;
 mod handler;
 mod mailbox;
 mod outbox;
+mod protocol;
 mod reactor;
 mod readiness;
 mod registry;
 mod selector;
 mod talk;
+mod wire;
 
 pub use acceptor::Acceptor;
+pub use chunk::{Chunk, Producer};
 pub use connect::{connect, connected};
 pub use context::Context;
-pub use conversation::{Conversation, Protocol};
+pub use conversation::Conversation;
 pub use framing::{Found, PREFIX_BYTES, Until};
 pub use handler::{End, Handler, Next};
 pub use mailbox::{Job, Mailbox, Remote, mailbox};
-pub use outbox::{Chunk, Outbox, Producer, Sent};
+pub use outbox::{Outbox, Sent};
+pub use protocol::Protocol;
 pub use reactor::Reactor;
 pub use readiness::{Event, Interest, Token, Trigger};
 pub use selector::{Mio, Poll, Polling, Selector};

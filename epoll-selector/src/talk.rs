@@ -8,7 +8,8 @@ use std::rc::Rc;
 use socket2::Socket;
 
 use crate::framing::PREFIX_BYTES;
-use crate::{Chunk, Context, Outbox, Producer, Sent, Token, Until};
+use crate::wire::{Line, Wire};
+use crate::{Chunk, Context, Producer, Token, Until};
 
 /// What a [`Protocol`](crate::Protocol) can do while it is being called. Shown at
 /// [`Conversation`](crate::Conversation).
@@ -68,95 +69,6 @@ impl Pauses {
     }
 }
 
-/// A conversation without its protocol.
-pub(crate) struct Wire {
-    pub(crate) stream: Socket,
-    pub(crate) line: Rc<RefCell<Line>>,
-    pub(crate) until: Until,
-    /// The longest message, in bytes.
-    pub(crate) longest: usize,
-    /// Received and not delivered: `input[start..]`.
-    pub(crate) input: Vec<u8>,
-    pub(crate) start: usize,
-    /// Bytes of that without the beginning of a terminator.
-    pub(crate) searched: usize,
-    pub(crate) pauses: Pauses,
-    pub(crate) reading: Reading,
-    /// No message is delivered any more: what arrives is thrown away.
-    pub(crate) closed: bool,
-    /// There may be more to read, and no event will say so.
-    pub(crate) unread: bool,
-    /// A pause has interrupted the delivery: there may be whole messages in `input`.
-    pub(crate) held: bool,
-    /// The outcome of the last flush.
-    pub(crate) sent: Sent,
-    /// The outbox was full and no longer is, and the protocol has not been told.
-    pub(crate) drained: bool,
-}
-
-/// How far the peer's half of the stream has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    Connecting,
-    Open,
-    /// The end of stream was read.
-    Ended,
-}
-
-/// The part of a conversation that a [`Peer`] reaches.
-pub(crate) struct Line {
-    pub(crate) outbox: Outbox,
-    /// [`Talk::close`] or [`Peer::close`] was called.
-    pub(crate) closing: bool,
-    /// The conversation has ended.
-    pub(crate) gone: bool,
-}
-
-impl Wire {
-    pub(crate) fn talk<'a, T>(&'a mut self, context: &'a mut Context<'_, T>) -> Talk<'a, T> {
-        Talk { context: context.reborrow(), wire: self }
-    }
-
-    /// Whether messages are to be read and delivered.
-    pub(crate) fn listens(&self) -> bool {
-        self.reading == Reading::Open && !self.closed && self.pauses.is_empty()
-    }
-
-    /// Whether input is to be read and thrown away.
-    pub(crate) fn discards(&self) -> bool {
-        self.reading == Reading::Open && self.closed
-    }
-
-    /// Sends what is queued, unless the socket is known to take nothing.
-    pub(crate) fn flush<T>(&mut self, context: &mut Context<'_, T>) -> io::Result<()> {
-        if self.sent == Sent::Blocked {
-            return Ok(());
-        }
-        // Taken out: a producer is foreign code, and might look at the line.
-        let mut outbox = std::mem::take(&mut self.line.borrow_mut().outbox);
-        let was_full = outbox.is_full();
-        let sent = outbox.flush(&self.stream);
-        self.drained |= was_full && !outbox.is_full();
-        if outbox.is_empty()
-            && let Some(buffer) = outbox.take_spare()
-        {
-            context.registry.give_buffer(buffer);
-        }
-        self.line.borrow_mut().outbox = outbox;
-        self.sent = sent?;
-        Ok(())
-    }
-}
-
-impl Line {
-    fn push<'b, T>(&mut self, chunk: impl Into<Chunk<'b>>, context: &mut Context<'_, T>) {
-        if self.outbox.needs_spare() {
-            self.outbox.give_spare(context.registry.take_buffer());
-        }
-        self.outbox.push(chunk);
-    }
-}
-
 impl<T> Talk<'_, T> {
     /// Queues bytes for the peer. They are sent when this call has returned.
     pub fn push<'b>(&mut self, chunk: impl Into<Chunk<'b>>) {
@@ -198,7 +110,7 @@ impl<T> Talk<'_, T> {
 
     /// Sets what ends the next message. Bytes that have already arrived count.
     pub fn until(&mut self, until: Until) {
-        (self.wire.until, self.wire.searched) = (until, 0);
+        self.wire.set_until(until);
     }
 
     /// Stops reading, and delivering what was read, until this reason has gone and no other is left.
@@ -221,9 +133,7 @@ impl<T> Talk<'_, T> {
     /// when the peer has ended its half too, or soon after. To end it at once return an error, or close
     /// its token.
     pub fn close(&mut self) {
-        let mut line = self.wire.line.borrow_mut();
-        line.closing = true;
-        line.outbox.finish();
+        self.wire.line.borrow_mut().close();
     }
 
     /// Ends the input: what has arrived is still delivered, then
@@ -345,9 +255,7 @@ impl Peer {
 
     /// As [`Talk::close`].
     pub fn close<T>(&self, context: &mut Context<'_, T>) {
-        let mut line = self.line.borrow_mut();
-        line.closing = true;
-        line.outbox.finish();
+        self.line.borrow_mut().close();
         context.wake(self.token);
     }
 }
