@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::ClientCpu;
 
 /// A fault of one connection. Each kind is counted under its own name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// No server listens at the address.
@@ -57,7 +57,7 @@ impl Fault {
         Fault::Other,
     ];
 
-    /// The name in reports.
+    /// The name in text.
     pub fn name(self) -> &'static str {
         match self {
             Fault::Refused => "refused",

@@ -20,7 +20,7 @@ pub struct Environment {
     /// Name and release of the kernel.
     pub kernel: Option<String>,
     /// Instruction set.
-    pub machine: &'static str,
+    pub architecture: &'static str,
     /// CPUs this process may use.
     pub cpus: Option<usize>,
     /// Model of the first CPU.
@@ -41,7 +41,7 @@ impl Environment {
             version: env!("CARGO_PKG_VERSION"),
             time: rfc3339(SystemTime::now()),
             kernel: kernel(),
-            machine: std::env::consts::ARCH,
+            architecture: std::env::consts::ARCH,
             cpus: thread::available_parallelism().ok().map(Into::into),
             cpu_model: proc::cpu_model().ok(),
             load_average: proc::word("/proc/loadavg").ok(),

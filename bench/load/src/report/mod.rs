@@ -14,7 +14,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::outcome::per_second;
-use crate::{Latency, MachineUse, Plan, Rate, Sample, Search, ServerSide, Slice};
+use crate::{Fault, Latency, MachineUse, Plan, Rate, Sample, Search, ServerSide, Slice};
 
 pub use crate::limits::Limits;
 pub use environment::Environment;
@@ -49,8 +49,8 @@ pub struct Report {
     pub server: Server,
     /// The machine of the generator during the run.
     pub machine: Machine,
-    /// The number of connections that ended in a fault, by the fault's name.
-    pub faults: BTreeMap<&'static str, u64>,
+    /// The number of connections that ended in each fault.
+    pub faults: BTreeMap<Fault, u64>,
     /// The first fault and its place.
     pub first_fault: Option<String>,
     /// What can have changed the figures. A run with warnings is valid.
@@ -295,7 +295,7 @@ impl Report {
             warnings: judge::warnings(&client, &machine, search.as_ref()),
             machine,
             client,
-            faults: sample.faults.iter().map(|(fault, count)| (fault.name(), count)).collect(),
+            faults: sample.faults.iter().collect(),
             first_fault: run.first_fault,
             invalid: judge::invalid(sample, search.as_ref()),
             find_max: search,

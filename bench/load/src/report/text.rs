@@ -61,9 +61,9 @@ impl fmt::Display for Text<'_, Report> {
             let checked = if report.load.verified { "; every byte was checked" } else { "" };
             writeln!(f, "\n  faults       none{checked}")?;
         }
-        for (index, (name, count)) in report.faults.iter().enumerate() {
+        for (index, (fault, count)) in report.faults.iter().enumerate() {
             let label = if index == 0 { "\n  faults       " } else { INDENT };
-            writeln!(f, "{label}{name}: {count}")?;
+            writeln!(f, "{label}{}: {count}", fault.name())?;
         }
         if let Some(first) = &report.first_fault {
             writeln!(f, "  first fault  {first}")?;

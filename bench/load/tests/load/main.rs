@@ -13,6 +13,7 @@ mod find_max;
 mod machine;
 mod merge;
 mod open_loop;
+mod schema;
 mod series;
 mod server;
 mod verifier;
