@@ -4,6 +4,7 @@
 mod batch;
 mod chat;
 mod command;
+mod crawl;
 mod forward;
 mod hostile;
 mod http;
