@@ -50,7 +50,7 @@ fn five_hundred_pages() -> Folder {
 fn five_hundred_pages_are_each_fetched_once_by_sixteen_connections() {
     let folder = five_hundred_pages();
     let server = folder.serve(&["--log"]);
-    let ended = crawl(server.addr(), "", &["--connections", "16"]);
+    let ended = crawl(server.addr().socket_addr().unwrap(), "", &["--connections", "16"]);
     ends(&ended, 1, &["503 pages, ", "status 200: 501", "status 404: 2"]);
     ends(&ended, 1, &["broken: /gone.html on /: status 404", "broken: /missing.png on /"]);
     assert_eq!(ended.stdout.matches("broken: ").count(), 2);
@@ -70,7 +70,8 @@ fn a_bound_on_pages_and_a_rate_are_kept() {
     let folder = five_hundred_pages();
     let server = folder.serve(&[]);
     let start = Instant::now();
-    let ended = crawl(server.addr(), "/0.html", &["--pages", "20", "--rate", "50"]);
+    let ended =
+        crawl(server.addr().socket_addr().unwrap(), "/0.html", &["--pages", "20", "--rate", "50"]);
     ends(&ended, 0, &["20 pages, ", "not followed, because of --pages: "]);
     assert!(start.elapsed() >= Duration::from_millis(360), "19 times 20 ms, less one CATCH_UP");
     stop(server);
@@ -221,8 +222,11 @@ fn garbage_and_what_has_no_end_are_broken_and_not_tried_again() {
 fn a_server_that_ends_idle_connections_costs_no_page() {
     let folder = five_hundred_pages();
     let server = folder.serve(&["--timeout", "50ms"]);
-    let ended =
-        crawl(server.addr(), "/0.html", &["--pages", "30", "--rate", "30", "--retries", "5"]);
+    let ended = crawl(
+        server.addr().socket_addr().unwrap(),
+        "/0.html",
+        &["--pages", "30", "--rate", "30", "--retries", "5"],
+    );
     ends(&ended, 0, &["30 pages", "status 200: 30"]);
     stop(server);
 }

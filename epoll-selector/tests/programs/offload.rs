@@ -35,7 +35,7 @@ fn who_computes_does_not_stop_the_others_unless_on_the_loop() {
     };
     let on_the_loop = waits(beside_heavy(&[&options[..], &["--on-the-loop"]].concat()));
     let offloaded = waits(beside_heavy(&options));
-    assert!(on_the_loop >= 15 && offloaded <= 5, "{on_the_loop} and {offloaded} of 20");
+    assert!(on_the_loop >= 15 && offloaded <= 10, "{on_the_loop} and {offloaded} of 20");
 }
 
 #[test]
