@@ -21,8 +21,8 @@ const MODEL_MARKERS: usize = 8;
 const YARDSTICK: (usize, usize) = (7, 8);
 /// Hue and marker of servers that a user added.
 const GIVEN: (usize, usize) = (8, 9);
-/// Kinds of line: `d0` (solid) … `d6`.
-const LINES: usize = 7;
+/// Kinds of line: `d0` (solid) … `d8`.
+const LINES: usize = 9;
 /// The line of the A/A control, which has the hue and the marker of the reference.
 const CONTROL_LINE: usize = 2;
 
@@ -33,7 +33,7 @@ pub(super) struct Style {
     pub hue: usize,
     /// Index of a marker.
     pub marker: usize,
-    /// Index of a kind of line, `d0` … `d6` in the style sheet.
+    /// Index of a kind of line, `d0` … `d8` in the style sheet.
     pub line: usize,
 }
 
@@ -174,6 +174,16 @@ mod tests {
         let palette = Palette::of(&servers);
         let control = palette.style("epoll-selector (again)");
         assert_eq!(control.hue, palette.style("epoll-selector").hue);
+    }
+
+    #[test]
+    fn the_style_sheet_has_a_different_rule_for_every_kind_of_line() {
+        let rule = |line: usize| {
+            let (_, rest) = CSS.split_once(&format!(".chart .d{line} .line {{")).unwrap();
+            rest.split_once('}').unwrap().0
+        };
+        let rules: std::collections::BTreeSet<&str> = (1..LINES).map(rule).collect();
+        assert_eq!(rules.len(), LINES - 1);
     }
 
     /// Linear red, green and blue.
