@@ -146,7 +146,8 @@ fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// A point of a server whose CPU time per message is 5000 ns, and 22 ns more for each idle connection.
+/// A point of a server whose CPU time per message is 5000 ns, and 22 ns more for each idle
+/// connection.
 fn scanned(idle: f64, interleaving: Interleaving) -> Point {
     let none = Reading::unavailable("not in this test");
     let cost = Cost {

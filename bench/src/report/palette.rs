@@ -1,8 +1,8 @@
 //! The colour, marker and line of a server: the same in every chart and table of every run.
 //!
-//! The hue and the marker show the package, which is the I/O model. The line shows the variant of the
-//! model. All three follow from the server's place in the catalogue, not from its place in the run,
-//! so a run of three servers looks like a run of all. `chart.css` defines the hues.
+//! The hue and the marker show the package, which is the I/O model. The line shows the variant of
+//! the model. All three follow from the server's place in the catalogue, not from its place in the
+//! run, so a run of three servers looks like a run of all. `chart.css` defines the hues.
 
 use std::collections::BTreeMap;
 
@@ -92,8 +92,8 @@ fn in_catalogue(name: &str) -> Option<Style> {
     Some(Style { hue, marker, line: variant % LINES })
 }
 
-/// The markers: number of corners, turn in degrees, and the inner radius of a star as a share of the
-/// outer radius (1 for a polygon).
+/// The markers: number of corners, turn in degrees, and the inner radius of a star as a share of
+/// the outer radius (1 for a polygon).
 const MARKERS: [(u32, f64, f64); 10] = [
     (0, 0.0, 1.0),   // circle
     (4, 45.0, 1.0),  // square
