@@ -5,9 +5,9 @@
 //! group of blocks that were measured close together in time; passes lie further apart.
 //!
 //! The bootstrap resamples passes, then the blocks of each pass. Four passes are few. If passes
-//! differ much, an interval that is named 95 % holds the true value in about 85 % of runs. A verdict
-//! therefore also needs a difference beyond the interval of the A/A control. A test below simulates
-//! this.
+//! differ much, an interval that is named 95 % holds the true value in about 85 % of runs. A
+//! verdict therefore also needs a difference beyond the interval of the A/A control. A test below
+//! simulates this.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -47,11 +47,12 @@ pub enum Verdict {
 
 impl Estimate {
     /// Returns the median of the values of all passes, with a percentile-bootstrap interval (B.
-    /// Efron, 1979). Returns `None` if there are no values. The same `seed` gives the same interval.
+    /// Efron, 1979). Returns `None` if there are no values. The same `seed` gives the same
+    /// interval.
     ///
-    /// The bootstrap resamples passes first, and then the blocks of each pass. The blocks of one pass
-    /// share the disturbances of the same minutes, which a bootstrap over blocks alone does not see.
-    /// If one pass of four contradicts the others, the interval includes that pass.
+    /// The bootstrap resamples passes first, and then the blocks of each pass. The blocks of one
+    /// pass share the disturbances of the same minutes, which a bootstrap over blocks alone does
+    /// not see. If one pass of four contradicts the others, the interval includes that pass.
     pub fn of(passes: &[Vec<f64>], seed: u64) -> Option<Estimate> {
         let passes: Vec<&Vec<f64>> = passes.iter().filter(|pass| !pass.is_empty()).collect();
         let mut all: Vec<f64> = passes.iter().copied().flatten().copied().collect();
@@ -112,10 +113,10 @@ impl Verdict {
         }
     }
 
-    /// Judges the ratio of a server to the reference. Claims a difference if the interval of `ratio`
-    /// excludes 1 *and* its median differs from 1 by a larger factor than both ends of the A/A
-    /// control's interval. Claims none with fewer than [`BLOCKS_MIN`] blocks, and none without a
-    /// control.
+    /// Judges the ratio of a server to the reference. Claims a difference if the interval of
+    /// `ratio` excludes 1 *and* its median differs from 1 by a larger factor than both ends of the
+    /// A/A control's interval. Claims none with fewer than [`BLOCKS_MIN`] blocks, and none without
+    /// a control.
     pub fn of(ratio: &Estimate, noise_floor: Option<&Estimate>, more_is_better: bool) -> Verdict {
         let Some(noise_floor) = noise_floor else { return Verdict::NotDistinguishable };
         let floor = noise_floor.strays();
@@ -139,8 +140,8 @@ pub fn by_pass(blocks: &[Option<f64>], ends: &[usize]) -> Vec<Vec<f64>> {
     passes.map(|pass| pass.iter().flatten().copied().collect()).collect()
 }
 
-/// A point with a larger leverage does not enter a line. The leverage of a point is the share of its
-/// own y in the line's y at that x, between 0 and 1. A point near 1 decides the slope alone.
+/// A point with a larger leverage does not enter a line. The leverage of a point is the share of
+/// its own y in the line's y at that x, between 0 and 1. A point near 1 decides the slope alone.
 const LEVERAGE_MAX: f64 = 0.8;
 
 /// Student's t for a two-sided interval of 95 %, for 1, 2, 3 … degrees of freedom. More degrees of
@@ -262,8 +263,8 @@ mod tests {
     }
 
     /// Blocks of a server of the given speed. `common` has the disturbance of each block, which all
-    /// servers of the block share. Each server adds noise of 4.5 %. Over 80 rounds, that noise gives
-    /// an A/A interval of +-1.7 %, as slices of 20 ms do.
+    /// servers of the block share. Each server adds noise of 4.5 %. Over 80 rounds, that noise
+    /// gives an A/A interval of +-1.7 %, as slices of 20 ms do.
     fn blocks(speed: f64, common: &[f64], rng: &mut Xoshiro256PlusPlus) -> Vec<Option<f64>> {
         common.iter().map(|common| Some(speed * common * (0.045 * normal(rng)).exp())).collect()
     }
@@ -374,8 +375,8 @@ mod tests {
 
     #[test]
     fn the_slope_of_a_textbook_example_has_the_textbook_interval() {
-        // Worked by hand: slope 0.6, residual sum of squares 2.4, 3 degrees of freedom, so a standard
-        // error of sqrt(0.8 / 10) = 0.2828, times 3.182.
+        // Worked by hand: slope 0.6, residual sum of squares 2.4, 3 degrees of freedom, so a
+        // standard error of sqrt(0.8 / 10) = 0.2828, times 3.182.
         let points = [(1.0, 2.0), (2.0, 4.0), (3.0, 5.0), (4.0, 4.0), (5.0, 5.0)];
         let line = Line::through(&points).unwrap();
         let expected = [(line.slope, 0.6), (line.slope_low, -0.3), (line.slope_high, 1.5)];

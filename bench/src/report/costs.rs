@@ -42,9 +42,9 @@ impl Artist<'_> {
             title: format!("System calls per message, {}", point.label),
             bars: bars.collect(),
         };
-        let caption = "Counted in a run of its own, which is not timed. Counting slows a server: one \
-                       wait then returns more messages, and the counts can be smaller than at full \
-                       speed. A server that reads and writes needs two calls per message; the \
+        let caption = "Counted in a run of its own, which is not timed. Counting slows a server: \
+                       one wait then returns more messages, and the counts can be smaller than at \
+                       full speed. A server that reads and writes needs two calls per message; the \
                        other calls are what the model adds.";
         Some(self.figure("syscalls", caption.to_owned(), Drawing::Stack(chart)))
     }

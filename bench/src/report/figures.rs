@@ -140,8 +140,8 @@ impl Artist<'_> {
             diagonal: Some("achieved = offered"),
             hollow: HOLLOW,
         };
-        let caption = "Below the diagonal, the server echoes fewer messages than the generator offers. \
-                       Messages then wait ever longer, and latency has no steady value.";
+        let caption = "Below the diagonal, the server echoes fewer messages than the generator \
+                       offers. Messages then wait ever longer, and latency has no steady value.";
         Some(self.figure("offered", caption.to_owned(), Drawing::Lines(chart)))
     }
 
@@ -186,8 +186,8 @@ impl Artist<'_> {
         let open = point.cases.iter().any(|case| case.load.offered_per_s.is_some());
         let from = if open { "from its scheduled send" } else { "from its send" };
         let caption = format!(
-            "Time of a message {from} until its last byte is back. Above the median, a percentile is \
-             drawn only if at least ten samples are above it."
+            "Time of a message {from} until its last byte is back. Above the median, a percentile \
+             is drawn only if at least ten samples are above it."
         );
         Some(self.figure("latency", caption, Drawing::Lines(chart)))
     }
@@ -234,8 +234,8 @@ impl Artist<'_> {
         let mut caption = self.missing(&chart.series);
         let marks = || chart.series.iter().flat_map(|series| series.marks.iter().skip(1));
         if marks().any(|mark| !mark.joined) {
-            caption += " A line is broken where the servers took turns of another length: the length \
-                        changes the figures by itself.";
+            caption += " A line is broken where the servers took turns of another length: the \
+                        length changes the figures by itself.";
         }
         Some(self.figure(slug, caption.trim_start().to_owned(), Drawing::Lines(chart)))
     }
@@ -285,7 +285,8 @@ impl Artist<'_> {
         Some(self.figure(slug, caption.to_owned(), Drawing::Dots(chart)))
     }
 
-    /// The line of each server, through the points for which `mark` returns x, y, interval and text.
+    /// The line of each server, through the points for which `mark` returns x, y, interval and
+    /// text.
     fn series(
         &self,
         mark: impl Fn(&Point, &Case) -> Option<(f64, f64, Interval, String)>,

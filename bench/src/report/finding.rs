@@ -12,12 +12,13 @@ pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
 
 /// A server holds its throughput if it keeps at least this share of it.
 const KEPT_MIN: f64 = 0.9;
-/// A server holds its throughput only if a loss below this share is excluded. The unfavourable ends of
-/// both intervals keep this share, and the A/A control differs from itself by less.
+/// A server holds its throughput only if a loss below this share is excluded. The unfavourable ends
+/// of both intervals keep this share, and the A/A control differs from itself by less.
 const KEPT_AT_WORST: f64 = 0.75;
 /// A line that explains a smaller share of the variation is not called straight.
 const LAW_R_SQUARED_MIN: f64 = 0.9;
-/// A law names a server whose cost grows by at least this share of the cost at 0, over the fitted axis.
+/// A law names a server whose cost grows by at least this share of the cost at 0, over the fitted
+/// axis.
 const LAW_GROWTH_MIN: f64 = 0.1;
 /// A sentence names at most this number of servers.
 const NAMES_MAX: usize = 4;
@@ -75,8 +76,8 @@ fn herd(results: &Results) -> Option<String> {
     }
 }
 
-/// "a and b, which keep at least 98 % of their throughput beside 10 000 of them"; `None` if no server
-/// holds its throughput.
+/// "a and b, which keep at least 98 % of their throughput beside 10 000 of them"; `None` if no
+/// server holds its throughput.
 fn holds(holding: &[Kept]) -> Option<String> {
     let share = whole(holding.iter().map(|kept| kept.share).reduce(f64::min)?);
     let (keep, least, its) =
@@ -97,8 +98,8 @@ fn holds(holding: &[Kept]) -> Option<String> {
 }
 
 /// Compares the throughput beside the fewest idle connections with that at a later point. It is the
-/// last point at which the results show a loss or exclude one. Points with other turns, and doubtful
-/// cases, are not compared.
+/// last point at which the results show a loss or exclude one. Points with other turns, and
+/// doubtful cases, are not compared.
 fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
     let first = scenario.points.first()?;
     let before = positive_value(first, server)?;
@@ -124,8 +125,8 @@ fn positive_value(point: &Point, server: &str) -> Option<Estimate> {
 }
 
 /// How the cost grows along the axis of the headline's scenario: "Server CPU per message grows in a
-/// straight line, in ns per message and idle connection: by 41 (38 to 44) with nonblocking; by at most
-/// 0.3 with select."
+/// straight line, in ns per message and idle connection: by 41 (38 to 44) with nonblocking; by at
+/// most 0.3 with select."
 pub(super) fn law(results: &Results) -> Option<Finding> {
     let scenario = headline_scenario(results)?;
     let charted = |fit: &&Fit| results.without_control().any(|server| server.name == fit.server);

@@ -1,4 +1,5 @@
-//! The report of a run: tables in the terminal, one page that loads nothing, and each chart as a file.
+//! The report of a run: tables in the terminal, one page that loads nothing, and each chart as a
+//! file.
 //!
 //! ```text
 //! write ── page ─┬─ finding, reach   what was found, in sentences
@@ -9,9 +10,10 @@
 //! format: numbers as text   svg: a writer that escapes   view: what all ask of the results
 //! ```
 //!
-//! maud writes the HTML. The charts have their own SVG writer. A chart is a few dozen elements, and a
-//! plotting library would draw them without three things: classes (for the dark mode and the tips),
-//! labels that do not cover each other, and a description for readers who do not see the picture.
+//! maud writes the HTML. The charts have their own SVG writer. A chart is a few dozen elements, and
+//! a plotting library would draw them without three things: classes (for the dark mode and the
+//! tips), labels that do not cover each other, and a description for readers who do not see the
+//! picture.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,14 +51,14 @@ const CHART_CSS: &str = include_str!("chart.css");
 /// Width of a chart in a file, in pixels.
 const FILE_WIDTH: f64 = 860.0;
 
-/// Writes `report.html` and an SVG file for each chart to `dir`, which must exist. `headline.svg` is
-/// the chart of the page's first sentence. Removes the charts of an earlier report that this report
-/// does not have.
+/// Writes `report.html` and an SVG file for each chart to `dir`, which must exist. `headline.svg`
+/// is the chart of the page's first sentence. Removes the charts of an earlier report that this
+/// report does not have.
 ///
 /// # Errors
 ///
-/// Fails if a file cannot be written. A file of an earlier report is replaced only by a whole file, and
-/// no temporary file remains.
+/// Fails if a file cannot be written. A file of an earlier report is replaced only by a whole file,
+/// and no temporary file remains.
 pub fn write(results: &Results, dir: &Path) -> io::Result<()> {
     let palette = Palette::of(&results.servers);
     let figures: Vec<Vec<Figure>> = results
@@ -79,9 +81,9 @@ pub fn write(results: &Results, dir: &Path) -> io::Result<()> {
     remove_stale(dir, &files)
 }
 
-/// Returns the chart of the headline as an SVG file: throughput against idle connections. It has its
-/// own background, light or dark as the reader's system, so it is readable on any page. Without the
-/// scenario in `results`, the picture says that it was not measured.
+/// Returns the chart of the headline as an SVG file: throughput against idle connections. It has
+/// its own background, light or dark as the reader's system, so it is readable on any page. Without
+/// the scenario in `results`, the picture says that it was not measured.
 pub fn headline_svg(results: &Results) -> String {
     let palette = Palette::of(&results.servers);
     match headline(results, &palette) {
@@ -114,8 +116,8 @@ fn origin(results: &Results) -> String {
     format!("{kind} of {when}{part}, {cpus} processors, loopback, seed {seed}")
 }
 
-/// Removes the charts that an earlier report wrote and this report did not: a reader would take them
-/// for charts of this report. All other pictures stay.
+/// Removes the charts that an earlier report wrote and this report did not: a reader would take
+/// them for charts of this report. All other pictures stay.
 fn remove_stale(dir: &Path, files: &BTreeMap<String, String>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

@@ -42,6 +42,7 @@ pub(super) struct Page<'a> {
 impl Page<'_> {
     /// The whole page.
     pub(super) fn write(&self) -> String {
+        let scenarios = self.results.scenarios.iter().zip(self.figures);
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -49,7 +50,7 @@ impl Page<'_> {
                 body {
                     (self.opening())
                     main {
-                        @for (scenario, figures) in self.results.scenarios.iter().zip(self.figures) {
+                        @for (scenario, figures) in scenarios {
                             (self.scenario(scenario, figures))
                         }
                         (self.noise())
@@ -156,18 +157,18 @@ impl Page<'_> {
             @for (quantity, unit) in &kinds {
                 h3 { "How " (quantity) " grows, in " (unit) }
                 p.soft {
-                    "The straight line through a server's points, by least squares. The range below \
-                     a slope is its 95 % interval. A range that includes 0 shows no growth, and its \
-                     upper end is the bound. R² is the share of the variation that the line \
-                     explains. A point is left out if it would decide the slope alone (leverage \
-                     above 0.8), or if the servers took turns of another length there."
+                    "The straight line through a server's points, by least squares. The range \
+                     below a slope is its 95 % interval. A range that includes 0 shows no growth, \
+                     and its upper end is the bound. R² is the share of the variation that the \
+                     line explains. A point is left out if it would decide the slope alone \
+                     (leverage above 0.8), or if the servers took turns of another length there."
                 }
                 (table::scrolling(&format!("{}: growth", scenario.name), &body((*quantity, *unit))))
             }
             @if kinds.is_empty() && unfitted {
                 p.soft {
-                    "No straight line is fitted to the cost: too few points remain without those that \
-                     would decide the slope alone (leverage above 0.8)."
+                    "No straight line is fitted to the cost: too few points remain without those \
+                     that would decide the slope alone (leverage above 0.8)."
                 }
             }
         }
@@ -202,8 +203,8 @@ impl Page<'_> {
             section id=(slugged("noise floor")) {
                 h2 { "Noise floor" }
                 p.question {
-                    "One server took part twice, under two names. The difference between the two is \
-                     chance. A verdict on this page needs a difference that exceeds it."
+                    "One server took part twice, under two names. The difference between the two \
+                     is chance. A verdict on this page needs a difference that exceeds it."
                 }
                 @match noise_floor(self.results, self.palette) {
                     Some(chart) => { (figure(&chart, WHOLE, &chart.slug, "noise-floor.svg")) }
@@ -268,7 +269,8 @@ fn notices(results: &Results) -> Vec<String> {
     if let Some((place, floor)) = worst.filter(|(_, floor)| floor.strays() > NOISY) {
         let by = view::strayed(&floor);
         notices.push(format!(
-            "The machine was not quiet: in {place}, the same server differed from itself by up to {by}."
+            "The machine was not quiet: in {place}, the same server differed from itself by up to \
+             {by}."
         ));
     }
     notices
@@ -318,8 +320,10 @@ fn method(scenario: &Scenario) -> Markup {
             summary { "How it was measured" }
             p { (scenario.method.text) }
             p {
-                "Figures are medians over the blocks. Intervals are bootstrap 95 % intervals. A ratio \
-                 is taken within a block, so a disturbance of the whole block cancels out." (passes)
+                "Figures are medians over the blocks. Intervals are bootstrap 95 % intervals. A \
+                 ratio is taken within a block, so a disturbance of the whole block cancels \
+                 out."
+                (passes)
             }
             p {
                 "The percentiles p50 to p99.9 are different: they are over the messages of all \
@@ -388,8 +392,8 @@ fn footer() -> Markup {
                 a href="report.json" { "report.json" }
                 " and "
                 a href="report.csv" { "report.csv" }
-                ". All traffic went over the loopback interface. The figures show what a model costs \
-                 on this machine. They show nothing about real networks."
+                ". All traffic went over the loopback interface. The figures show what a model \
+                 costs on this machine. They show nothing about real networks."
             }
         }
     }

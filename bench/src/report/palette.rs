@@ -1,8 +1,8 @@
 //! The colour, marker and line of a server: the same in every chart and table of every run.
 //!
-//! The hue and the marker show the package, which is the I/O model. The line shows the variant of the
-//! model. All three follow from the server's place in the catalogue, not from its place in the run,
-//! so a run of three servers looks like a run of all. `chart.css` defines the hues.
+//! The hue and the marker show the package, which is the I/O model. The line shows the variant of
+//! the model. All three follow from the server's place in the catalogue, not from its place in the
+//! run, so a run of three servers looks like a run of all. `chart.css` defines the hues.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ const MODEL_MARKERS: usize = 8;
 const YARDSTICK: (usize, usize) = (7, 8);
 /// Hue and marker of servers that a user added.
 const GIVEN: (usize, usize) = (8, 9);
-/// Kinds of line: `d0` (solid) … `d6`.
-const LINES: usize = 7;
+/// Kinds of line: `d0` (solid) … `d8`.
+const LINES: usize = 9;
 /// The line of the A/A control, which has the hue and the marker of the reference.
 const CONTROL_LINE: usize = 2;
 
@@ -33,7 +33,7 @@ pub(super) struct Style {
     pub hue: usize,
     /// Index of a marker.
     pub marker: usize,
-    /// Index of a kind of line, `d0` … `d6` in the style sheet.
+    /// Index of a kind of line, `d0` … `d8` in the style sheet.
     pub line: usize,
 }
 
@@ -92,8 +92,8 @@ fn in_catalogue(name: &str) -> Option<Style> {
     Some(Style { hue, marker, line: variant % LINES })
 }
 
-/// The markers: number of corners, turn in degrees, and the inner radius of a star as a share of the
-/// outer radius (1 for a polygon).
+/// The markers: number of corners, turn in degrees, and the inner radius of a star as a share of
+/// the outer radius (1 for a polygon).
 const MARKERS: [(u32, f64, f64); 10] = [
     (0, 0.0, 1.0),   // circle
     (4, 45.0, 1.0),  // square
@@ -174,6 +174,16 @@ mod tests {
         let palette = Palette::of(&servers);
         let control = palette.style("epoll-selector (again)");
         assert_eq!(control.hue, palette.style("epoll-selector").hue);
+    }
+
+    #[test]
+    fn the_style_sheet_has_a_different_rule_for_every_kind_of_line() {
+        let rule = |line: usize| {
+            let (_, rest) = CSS.split_once(&format!(".chart .d{line} .line {{")).unwrap();
+            rest.split_once('}').unwrap().0
+        };
+        let rules: std::collections::BTreeSet<&str> = (1..LINES).map(rule).collect();
+        assert_eq!(rules.len(), LINES - 1);
     }
 
     /// Linear red, green and blue.

@@ -1,5 +1,5 @@
-//! The parts of every chart: a size, a card, a title, lines, and a description for readers who do not
-//! see the picture.
+//! The parts of every chart: a size, a card, a title, lines, and a description for readers who do
+//! not see the picture.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -91,8 +91,8 @@ impl Picture {
         self.with_style(height, id, None)
     }
 
-    /// Returns the finished drawing as a file. `origin` names the run in the last line of the picture,
-    /// since people copy pictures without the page.
+    /// Returns the finished drawing as a file. `origin` names the run in the last line of the
+    /// picture, since people copy pictures without the page.
     pub(super) fn finish_file(mut self, height: f64, id: &str, origin: &str) -> Svg {
         for (index, line) in wrap(origin, (self.width - 2.0 * MARGIN) / TEXT).iter().enumerate() {
             self.text("soft", "start", (MARGIN, height + index as f64 * LINE), line);

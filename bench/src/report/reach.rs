@@ -45,7 +45,8 @@ impl Reach {
                  server handles several messages at once, it depends on timing, too."
             }
             Reach::CpuRatio => {
-                "A ratio of two CPU times on this machine. Another processor may give another ratio."
+                "A ratio of two CPU times on this machine. Another processor may give another \
+                 ratio."
             }
             Reach::ThisMachine => {
                 "A time, a rate, or a ratio of them. It holds for this machine and this load."

@@ -18,8 +18,8 @@ pub(super) enum Scale {
         low: f64,
         /// Value at the end.
         high: f64,
-        /// Whether zero has a place before the start. The axis of idle connections needs 0, which has
-        /// no logarithm.
+        /// Whether zero has a place before the start. The axis of idle connections needs 0, which
+        /// has no logarithm.
         zero: bool,
     },
     /// Quantiles by the share of samples above them: p90, p99 and p99.9 have equal distances.
@@ -50,8 +50,8 @@ impl Scale {
         Some(Scale::Linear { low: low - room, high: high + room })
     }
 
-    /// Returns a scale from exactly the smallest to the largest of `values` above 0, with a place for
-    /// zero if `values` has a zero. Returns `None` if no value is above 0.
+    /// Returns a scale from exactly the smallest to the largest of `values` above 0, with a place
+    /// for zero if `values` has a zero. Returns `None` if no value is above 0.
     pub(super) fn log_exact(values: &[f64]) -> Option<Scale> {
         let positive = || finite(values).filter(|value| *value > 0.0);
         let (low, high) = (positive().reduce(f64::min)?, positive().reduce(f64::max)?);
@@ -76,8 +76,9 @@ impl Scale {
         Scale::Tail { nines }
     }
 
-    /// Returns the place of `value`: 0 at the start, 1 at the end, and beyond these outside the axis.
-    /// Returns `None` for a value without a place, such as the logarithm of a negative number.
+    /// Returns the place of `value`: 0 at the start, 1 at the end, and beyond these outside the
+    /// axis. Returns `None` for a value without a place, such as the logarithm of a negative
+    /// number.
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         let place = match *self {
             Scale::Linear { low, high } => (value - low) / (high - low),
@@ -126,8 +127,8 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (0..=count).map(|index| (first + index as f64) * step).take_while(|t| *t <= high).collect()
 }
 
-/// The densest of these sets with at most `count` ticks: 1, 2 and 5 of each decade; 1 and 3; 1; 1 of
-/// every second decade; and so on. For bytes, the sets are powers of two.
+/// The densest of these sets with at most `count` ticks: 1, 2 and 5 of each decade; 1 and 3; 1; 1
+/// of every second decade; and so on. For bytes, the sets are powers of two.
 fn log_ticks(low: f64, high: f64, unit: Unit, count: usize) -> Vec<f64> {
     if unit == Unit::Bytes {
         let exponents = |step: i32| multiples(low.log2(), high.log2(), step);
@@ -145,8 +146,8 @@ fn log_ticks(low: f64, high: f64, unit: Unit, count: usize) -> Vec<f64> {
     densest(fine.into_iter().chain((1..=20).map(|step| with(&[1.0], step))), count)
 }
 
-/// The whole multiples of `step` between `low` and `high`. Both ends are clamped to the exponents of
-/// an `f64`.
+/// The whole multiples of `step` between `low` and `high`. Both ends are clamped to the exponents
+/// of an `f64`.
 fn multiples(low: f64, high: f64, step: i32) -> impl Iterator<Item = i32> {
     let first = (low.clamp(-400.0, 1100.0) / f64::from(step)).ceil() as i32;
     let last = (high.clamp(-400.0, 1100.0) / f64::from(step)).floor() as i32;

@@ -1,7 +1,7 @@
 //! Stacked bars: the system calls per message by name, coloured by purpose.
 //!
-//! A model that reads and writes makes two calls per message to move bytes. The models differ in the
-//! other calls, which find out *when* to move bytes. The colours show this difference.
+//! A model that reads and writes makes two calls per message to move bytes. The models differ in
+//! the other calls, which find out *when* to move bytes. The colours show this difference.
 
 use crate::results::SyscallRate;
 

@@ -110,8 +110,8 @@ impl Write for Escaper<'_> {
 }
 
 /// Returns `character`, or the replacement character for a harmful one: control characters, which
-/// XML 1.0 forbids and which steer a terminal, and characters that reverse the direction of text, by
-/// which a name could disguise the text after it. Line ends and tabs are harmless.
+/// XML 1.0 forbids and which steer a terminal, and characters that reverse the direction of text,
+/// by which a name could disguise the text after it. Line ends and tabs are harmless.
 fn harmless(character: char) -> char {
     match character {
         '\n' | '\t' => character,

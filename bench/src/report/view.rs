@@ -5,8 +5,8 @@ use crate::statistics::{Estimate, Verdict};
 
 use super::format::Unit;
 
-/// Names of axes whose values are cases and not amounts. Nothing lies between two such values, so no
-/// line joins them.
+/// Names of axes whose values are cases and not amounts. Nothing lies between two such values, so
+/// no line joins them.
 const AXES_OF_CASES: &[&str] = &["processors"];
 
 /// The name of a metric, and the kind of its numbers.
@@ -46,7 +46,8 @@ pub(super) fn axis_unit(axis: &Axis) -> Unit {
     }
 }
 
-/// The title of an axis: its name, and its unit if neither the name nor the values contain the unit.
+/// The title of an axis: its name, and its unit if neither the name nor the values contain the
+/// unit.
 pub(super) fn axis_title(axis: &Axis) -> String {
     if axis.unit.is_empty() || axis.name.contains(&axis.unit) || axis_unit(axis) == Unit::Bytes {
         axis.name.clone()

@@ -43,8 +43,8 @@ pub(crate) fn open(program: &Path, page: &Path, profile: &Path) -> Opened {
     Opened { title: title.map(|(title, _)| title.to_owned()).unwrap_or_default(), log }
 }
 
-/// Returns a copy of the report that may run a script. The script tells the frame around the page how
-/// wide the page is, which texts of its charts cannot be read, and which tables leave the page.
+/// Returns a copy of the report that may run a script. The script tells the frame around the page
+/// how wide the page is, which texts of its charts cannot be read, and which tables leave the page.
 pub(crate) fn probed(report: &str) -> String {
     const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
     assert!(report.contains(POLICY), "the page forbids itself to load or run anything");
@@ -69,8 +69,8 @@ pub(crate) fn probed(report: &str) -> String {
     report.replace(POLICY, "").replace("</body>", probe)
 }
 
-/// Returns a page that shows `page` in a frame `width` pixels wide. A window of Chromium cannot be as
-/// narrow as a phone; a frame can. The message of the frame becomes the title of the page.
+/// Returns a page that shows `page` in a frame `width` pixels wide. A window of Chromium cannot be
+/// as narrow as a phone; a frame can. The message of the frame becomes the title of the page.
 pub(crate) fn frame(page: &str, width: u32) -> String {
     format!(
         "<title></title><script>onmessage = message => document.title = message.data</script>\

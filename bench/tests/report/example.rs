@@ -10,8 +10,8 @@ pub(crate) const EVIL: &str = "<script>alert('x')</script>&\"";
 const REFERENCE: &str = "epoll-selector";
 const CONTROL: &str = "epoll-selector (again)";
 
-/// A whole run with everything that the report can show: skipped, failed, saturated and flagged cases,
-/// and costs that are unavailable.
+/// A whole run with everything that the report can show: skipped, failed, saturated and flagged
+/// cases, and costs that are unavailable.
 pub(crate) fn results() -> Results {
     let servers = servers();
     let herd = Plan {

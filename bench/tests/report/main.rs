@@ -226,8 +226,8 @@ fn points_with_other_turns_are_neither_compared_nor_joined() {
     herd(&mut results).points.last_mut().unwrap().interleaving =
         Interleaving::Blocks { blocks: 6, run_ns: 1_000_000_000, warm_up_ns: 200_000_000 };
     let broken = written(&results, "turns-differ");
-    // A last point that is alone in its piece has no line, so the number of lines stays; the lines end
-    // before it.
+    // A last point that is alone in its piece has no line, so the number of lines stays; the lines
+    // end before it.
     assert_eq!(pieces(&broken), before);
     assert!(broken["idle_herd-metric.svg"].len() < joined["idle_herd-metric.svg"].len());
     assert!(broken["report.html"].contains("A line is broken where"));

@@ -128,8 +128,8 @@ fn a_name_cannot_steer_the_terminal_and_colours_can_be_stripped() {
 fn a_slope_has_its_interval_or_is_a_bound() {
     let mut results = example::results();
     let text = plain(scenario(&mut results, "idle_herd"), None);
-    let slope = "Server CPU per message of nonblocking grows by 40 (37.9 to 42.1) ns per message and \
-                 idle connection: 4 points, without 10 000, R² 0.998\n";
+    let slope = "Server CPU per message of nonblocking grows by 40 (37.9 to 42.1) ns per message \
+                 and idle connection: 4 points, without 10 000, R² 0.998\n";
     assert!(text.contains(slope), "{text}");
     assert!(text.contains("of epoll-selector grows by at most 0.054 ns"), "{text}");
 }

@@ -35,15 +35,15 @@ const WARNING: Style = AnsiColor::Yellow.on_default();
 /// Prints a scenario on stdout: the question, the method, and a table for each point.
 ///
 /// The lines are as wide as the terminal. A pipe or a file gets all columns. `COLUMNS` in the
-/// environment sets another width. A pipe or a file gets no colours, and neither does a terminal with
-/// `NO_COLOR`. An error of stdout is ignored, since the report also goes to a file.
+/// environment sets another width. A pipe or a file gets no colours, and neither does a terminal
+/// with `NO_COLOR`. An error of stdout is ignored, since the report also goes to a file.
 pub fn print(scenario: &Scenario) {
     let text = text(scenario, width_of_stdout());
     let _ = anstream::AutoStream::auto(io::stdout()).write_all(text.as_bytes());
 }
 
-/// Prints a table on stdout, with the colours and the width of [`print()`]. `by_rank` has the indices of
-/// the columns, the most important first. The first column begins at the left edge.
+/// Prints a table on stdout, with the colours and the width of [`print()`]. `by_rank` has the
+/// indices of the columns, the most important first. The first column begins at the left edge.
 pub fn print_table(title: &str, heads: &[&str], by_rank: &[usize], rows: &[Vec<String>]) {
     let mut screen = Screen { text: String::from("\n"), room: width_of_stdout() };
     screen.lines(TITLE, "", title);
@@ -73,8 +73,8 @@ fn room(columns: Option<&str>, terminal: bool, size: Option<u16>) -> Option<usiz
     wanted.or_else(|| terminal.then(|| size.unwrap_or(WIDTH_UNKNOWN)))
 }
 
-/// Returns what [`print()`] prints on lines of `room` columns, with the escape sequences of its colours.
-/// `None` has room for all columns.
+/// Returns what [`print()`] prints on lines of `room` columns, with the escape sequences of its
+/// colours. `None` has room for all columns.
 pub fn text(scenario: &Scenario, room: Option<usize>) -> String {
     let mut screen = Screen { text: String::from("\n"), room };
     screen.lines(TITLE, "", &format!("{}: {}", scenario.name, scenario.question));
@@ -106,8 +106,8 @@ pub fn text(scenario: &Scenario, room: Option<usize>) -> String {
     let hidden = hidden.map(|index| &heads[*index]);
     screen.heads("no room for ", hidden, "; report.html has all columns");
     if COLUMNS.iter().enumerate().any(|(i, column)| column.head == PER_CPU && columns.shows(i)) {
-        let text = "messages per second of the server's CPU time, as a ratio to the reference; * told \
-                    apart from 1";
+        let text = "messages per second of the server's CPU time, as a ratio to the reference; * \
+                    told apart from 1";
         screen.lines(SOFT, "", &format!("{PER_CPU}: {text}"));
     }
     scenario.fits.iter().for_each(|fit| screen.lines(Style::new(), "", &growth(fit)));
@@ -123,8 +123,8 @@ struct Screen {
 }
 
 impl Screen {
-    /// Writes `start` and `text` in one style, on as many lines as they need. Replaces characters that
-    /// steer a terminal.
+    /// Writes `start` and `text` in one style, on as many lines as they need. Replaces characters
+    /// that steer a terminal.
     fn lines(&mut self, style: Style, start: &str, text: &str) {
         let text = harmless_text(text);
         let options = textwrap::Options::new(self.room.unwrap_or(usize::MAX))
@@ -133,7 +133,8 @@ impl Screen {
             .word_splitter(textwrap::WordSplitter::NoHyphenation)
             .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
         for line in textwrap::wrap(&text, options) {
-            // The blank before a unit keeps the two on one line, and is an ordinary one for a search.
+            // The blank before a unit keeps the two on one line, and is an ordinary one for a
+            // search.
             self.text += &format!("{style}{}{style:#}\n", line.replace('\u{a0}', " "));
         }
     }
@@ -146,8 +147,8 @@ impl Screen {
         }
     }
 
-    /// Writes the reasons for missing cases and the flags, each once with the servers that it is about.
-    /// Failures come first.
+    /// Writes the reasons for missing cases and the flags, each once with the servers that it is
+    /// about. Failures come first.
     fn remarks(&mut self, point: &Point) {
         // The number orders the kinds of remarks, and chooses their style.
         let mut remarks: BTreeMap<(usize, String), Vec<&str>> = BTreeMap::new();

@@ -23,7 +23,8 @@ pub(super) struct Columns {
 }
 
 impl Cell {
-    /// A cell of plain text. Replaces characters that steer a terminal, and blanks that do not break.
+    /// A cell of plain text. Replaces characters that steer a terminal, and blanks that do not
+    /// break.
     pub(super) fn new(text: &str) -> Cell {
         Cell { text: harmless_text(text).replace('\u{a0}', " "), style: Style::new() }
     }
@@ -46,8 +47,8 @@ impl Cell {
 
 impl Columns {
     /// Chooses columns for `rows` and a line of `room` columns of the terminal; `None` has room for
-    /// all. `by_rank` has the indices of the columns, the most important first. The first two always
-    /// have room.
+    /// all. `by_rank` has the indices of the columns, the most important first. The first two
+    /// always have room.
     pub(super) fn fit(rows: &[&Vec<Cell>], by_rank: &[usize], room: Option<usize>) -> Columns {
         let width = |index: usize| {
             rows.iter().filter_map(|row| row.get(index)).map(Cell::width).max().unwrap_or(0)
