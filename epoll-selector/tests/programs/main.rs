@@ -11,6 +11,7 @@ mod http;
 mod mixed;
 mod offload;
 mod upper;
+mod websocket;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

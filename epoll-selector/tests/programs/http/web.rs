@@ -59,8 +59,8 @@ pub(crate) struct Reply {
 impl Reply {
     /// The value of a header field; empty without it.
     pub(crate) fn field(&self, name: &str) -> &str {
-        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
-        fields.find(|field| field.0.eq_ignore_ascii_case(name)).map_or("", |field| field.1)
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|field| field.0.eq_ignore_ascii_case(name)).map_or("", |field| field.1.trim())
     }
 }
 
