@@ -22,9 +22,9 @@ use std::time::Duration;
 use bench::bench_args;
 use bench::entrant::{self, Entrant};
 use bench::layout::{Home, Layout};
+use bench::report::terminal;
 use bench::results::{LoadInfo, Metric};
 use bench::scenario::{SCENARIOS, plan_of};
-use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use loadgen::report::duration;
@@ -186,11 +186,10 @@ fn fail(entrant: &Entrant, error: &io::Error) -> ! {
 }
 
 fn print_percentiles(recorded: &[Percentiles]) {
+    const HEADS: [&str; 8] = ["server", "point", "messages", "p50", "p90", "p99", "p99.9", "max"];
     for scenario in SCENARIOS {
-        let mut table = Table::new();
-        table.load_style(ASCII_MARKDOWN);
-        table.set_header(["server", "point", "messages", "p50", "p90", "p99", "p99.9", "max"]);
-        for case in recorded.iter().filter(|case| case.scenario == scenario.name) {
+        let of_scenario = recorded.iter().filter(|case| case.scenario == scenario.name);
+        let rows = of_scenario.map(|case| {
             let mut row =
                 vec![case.server.clone(), case.point.to_string(), case.messages.to_string()];
             // A percentile needs some samples beyond it.
@@ -198,13 +197,13 @@ fn print_percentiles(recorded: &[Percentiles]) {
             row.extend(case.ns.iter().zip(supported).map(|(ns, needed)| {
                 if case.messages >= needed { duration(*ns) } else { "-".to_owned() }
             }));
-            table.add_row(row);
-        }
-        if !table.is_empty() {
-            println!(
-                "\n{}: time of a message, recorded in the samples above\n{table}",
-                scenario.name
-            );
+            row
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if !rows.is_empty() {
+            let title =
+                format!("{}: time of a message, recorded in the samples above", scenario.name);
+            terminal::print_table(&title, &HEADS, &[0, 1, 3, 5, 6, 7, 4, 2], &rows);
         }
     }
 }

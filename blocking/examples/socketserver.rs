@@ -1,7 +1,8 @@
 //! # One handler, twelve servers
 //!
-//! Answers each line, or with `--udp` each datagram, in upper case. The handler is the same over TCP and
-//! over Unix-domain sockets, for one request at a time, with a thread for each, or with a process for each.
+//! Answers each line, or with `--udp` each datagram, in upper case. The handler is the same over
+//! TCP and over Unix-domain sockets, for one request at a time, with a thread for each, or with a
+//! process for each.
 //!
 //! ```console
 //! $ cargo run -p blocking --example socketserver -- --per-request process

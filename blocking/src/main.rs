@@ -22,6 +22,9 @@
 //! hello
 //! ```
 //!
+//! The library in `src/socketserver/` has the same three ways to serve a client behind an interface. It says
+//! why this server does not use it.
+//!
 //! Not here: a fixed number of threads; that is `threadpool`.
 #![deny(unsafe_code)] // Except for fork(2) and a signal handler.
 

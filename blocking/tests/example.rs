@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
+use nix::sys::signal::Signal;
 use server_process::process::Process;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -132,4 +133,19 @@ fn a_refusal_is_one_clear_line() {
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("choose another --addr"), "{}", ended.stderr);
     stop(server);
+}
+
+/// The first signal waits for the client in service, and the second one does not.
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let options = ["--addr", "127.0.0.1:0", "--per-request", "none", "--timeout", "0s"];
+    let mut server = start(&options);
+    let mut client = TcpStream::connect(server.addr()).unwrap();
+    client.write_all(b"hello\n").unwrap();
+    client.read_exact(&mut [0; 6]).unwrap();
+    server.signal(Signal::SIGTERM).unwrap();
+    assert!(server.wait(Duration::from_millis(100)).unwrap().is_none(), "it did not wait");
+    server.signal(Signal::SIGTERM).unwrap();
+    let ended = server.wait(LIMIT).unwrap().unwrap();
+    assert_eq!(ended.status.code(), Some(128 + 15), "{ended:?}");
 }

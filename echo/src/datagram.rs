@@ -15,11 +15,11 @@ use crate::{Address, Options, Result, Scratch, Tally};
 // The largest datagram that UDP over IPv4 carries is 65 507 bytes: a read into less would cut it.
 const _: () = assert!(crate::SCRATCH_BYTES > 65_507);
 
-/// A bound datagram socket: UDP (udp(7)) for an [`Address::Tcp`], a Unix-domain socket (unix(7)) for an
-/// [`Address::Unix`].
+/// A bound datagram socket: UDP (udp(7)) for an [`Address::Tcp`], a Unix-domain socket (unix(7))
+/// for an [`Address::Unix`].
 ///
-/// Datagrams have no connection: there is nothing to accept or to close. A client is an address on a
-/// datagram, and the server keeps no state of it.
+/// Datagrams have no connection: there is nothing to accept or to close. A client is an address on
+/// a datagram, and the server keeps no state of it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,8 +52,8 @@ pub struct Sender(SockaddrStorage);
 ///
 /// Datagrams have no back-pressure here: what does not fit into a buffer is lost.
 ///
-/// Do not let strangers reach it: a datagram with a forged sender makes two echo servers send to each
-/// other without end.
+/// Do not let strangers reach it: a datagram with a forged sender makes two echo servers send to
+/// each other without end.
 ///
 /// # Errors
 ///
@@ -65,7 +65,8 @@ pub fn bind_datagrams(options: &Options) -> Result<DatagramSocket> {
 }
 
 impl DatagramSocket {
-    /// Binds a socket that blocks. Replaces the file of a Unix-domain socket that no process has open.
+    /// Binds a socket that blocks. Replaces the file of a Unix-domain socket that no process has
+    /// open.
     ///
     /// # Errors
     ///
@@ -100,27 +101,29 @@ impl DatagramSocket {
         self.socket.set_nonblocking(true)
     }
 
-    /// Ends the reception, and wakes a thread that sleeps in it. What has arrived can still be received;
-    /// behind the last datagram, [`receive`](DatagramSocket::receive) fails with `UnexpectedEof`.
+    /// Ends the reception, and wakes a thread that sleeps in it. What has arrived can still be
+    /// received; behind the last datagram, [`receive`](DatagramSocket::receive) fails with
+    /// `UnexpectedEof`.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         // Fails with ENOTCONN over UDP, and wakes recvfrom(2) all the same.
         let _ = self.socket.shutdown(Shutdown::Read);
     }
 
-    /// Receives one datagram: recvfrom(2). Returns its length in bytes, and its sender if the sender has an
-    /// address. A datagram that fills the whole of `buffer` may have been longer: the rest is gone.
+    /// Receives one datagram: recvfrom(2). Returns its length in bytes, and its sender if the
+    /// sender has an address. A datagram that fills the whole of `buffer` may have been longer: the
+    /// rest is gone.
     ///
     /// # Errors
     ///
-    /// Those of recvfrom(2): `WouldBlock` when the socket does not block and no datagram has arrived, and
-    /// `Interrupted` after a signal. `UnexpectedEof` after [`end`](DatagramSocket::end), when no datagram
-    /// is left.
+    /// Those of recvfrom(2): `WouldBlock` when the socket does not block and no datagram has
+    /// arrived, and `Interrupted` after a signal. `UnexpectedEof` after
+    /// [`end`](DatagramSocket::end), when no datagram is left.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<Sender>)> {
         // Not std's `recv_from`: a socket that was shut down names no sender, and std panics then.
         match recvfrom(self.socket.as_raw_fd(), buffer) {
-            // A socket that was shut down answers (0, None). An empty datagram from a Unix-domain socket
-            // without an address looks the same, so `ended` decides.
+            // A socket that was shut down answers (0, None). An empty datagram from a Unix-domain
+            // socket without an address looks the same, so `ended` decides.
             Ok((0, None)) | Err(Errno::EAGAIN) if self.ended.load(Ordering::Relaxed) => {
                 Err(ErrorKind::UnexpectedEof.into())
             }
@@ -129,12 +132,14 @@ impl DatagramSocket {
         }
     }
 
-    /// Sends one datagram, without waiting for room: sendto(2) with MSG_DONTWAIT. A Unix-domain socket
-    /// would otherwise wait until the peer reads, and one peer could stop the server for all.
+    /// Sends one datagram, without waiting for room: sendto(2) with MSG_DONTWAIT. A Unix-domain
+    /// socket would otherwise wait until the peer reads, and one peer could stop the server for
+    /// all.
     ///
     /// # Errors
     ///
-    /// Those of sendto(2). Each concerns this datagram alone: `WouldBlock` when there is no room for it.
+    /// Those of sendto(2). Each concerns this datagram alone: `WouldBlock` when there is no room
+    /// for it.
     pub fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
         sendto(self.socket.as_raw_fd(), bytes, &to.0, MsgFlags::MSG_DONTWAIT)?;
         Ok(())
@@ -149,9 +154,10 @@ impl AsFd for DatagramSocket {
 
 /// Echoes one datagram: recvfrom(2), sendto(2).
 ///
-/// A datagram that cannot be sent back is lost, and counts as an error in `tally`. These are: one that the
-/// sender has no room for, one whose sender has no address, and one that fills the whole of `scratch`,
-/// because its end may be missing. UDP carries none as long as that; a Unix-domain socket does.
+/// A datagram that cannot be sent back is lost, and counts as an error in `tally`. These are: one
+/// that the sender has no room for, one whose sender has no address, and one that fills the whole
+/// of `scratch`, because its end may be missing. UDP carries none as long as that; a Unix-domain
+/// socket does.
 ///
 /// # Errors
 ///

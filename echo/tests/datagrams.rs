@@ -124,7 +124,8 @@ fn a_sender_that_is_gone_is_lost_and_nothing_else() {
     assert_eq!(server.done(), (0, 1));
 }
 
-/// A Unix-domain socket makes its sender wait for room, so a peer could stop the server for all others.
+/// A Unix-domain socket makes its sender wait for room, so a peer could stop the server for all
+/// others.
 #[test]
 fn a_peer_that_does_not_read_does_not_stop_the_server() {
     let server_path = path("patient");

@@ -69,7 +69,7 @@ mod verifier;
 
 pub use content::Content;
 pub use error::{Error, Result};
-pub use find_max::{Objective, Step, find_max};
+pub use find_max::{Broken, Objective, Search, Step, find_max};
 pub use latency::{LATE, Latency};
 pub use machine::{DISTURBED, MachineMeter, MachineUse, ServerSide};
 pub use open::{Arrivals, Rate};

@@ -132,11 +132,6 @@ impl Session {
         })
     }
 
-    /// Whether the stop flag is set.
-    pub(crate) fn stopped(&self) -> bool {
-        self.plan.control.stopped()
-    }
-
     /// The first fault and its place, in words.
     pub fn first_fault(&mut self) -> Option<String> {
         let firsts = self.workers.iter_mut().map(|worker| worker.recorder().first_fault.clone());

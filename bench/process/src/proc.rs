@@ -57,7 +57,10 @@ pub fn has_ended(error: &io::Error) -> bool {
 pub fn tasks(pid: Pid) -> io::Result<Vec<Pid>> {
     let entries = match fs::read_dir(path(pid, "task")) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        // The kernel answers with one or the other, depending on how far the process has ended.
+        Err(error) if has_ended(&error) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

@@ -1,7 +1,6 @@
 //! The charts of a scenario: each one for which the scenario has data.
 
 use crate::results::{Case, Point, Results, Scenario, ServerInfo};
-use crate::statistics::Estimate;
 
 use super::dot_plot::{DotPlot, Row};
 use super::finding::capitalised;
@@ -19,10 +18,10 @@ pub(super) struct Figure {
     /// The name of the chart in the page, and of its file without the ending.
     pub slug: String,
     /// The name of the scenario; empty for a chart of all scenarios.
-    scenario: String,
+    pub scenario: String,
     /// How to read the chart.
     pub caption: String,
-    drawing: Drawing,
+    pub drawing: Drawing,
 }
 
 /// The 95 % interval of a value, if there is one.
@@ -350,46 +349,6 @@ fn dots_scale(values: &[f64]) -> Option<Scale> {
         return zero.then_some(Scale::Linear { low: 0.0, high: 1.0 });
     };
     if high / low > LINEAR_MAX { Scale::log(values, 1.0) } else { Scale::from_zero(values) }
-}
-
-/// The A/A control of each scenario, at the point where it differs most from 1.
-pub(super) fn noise_floor(results: &Results, palette: &Palette) -> Option<Figure> {
-    let rows = results.scenarios.iter().filter_map(|scenario| {
-        let (name, floor) = farthest_control(scenario)?;
-        Some(Row {
-            name,
-            style: palette.style(&scenario.reference),
-            value: Some(floor.median),
-            interval: view::interval(&floor),
-            doubtful: false,
-            text: format!("within {}", view::strayed(&floor)),
-        })
-    });
-    let rows: Vec<Row> = rows.collect();
-    let far =
-        rows.iter().filter_map(|row| row.interval).map(|(low, high)| (1.0 - low).max(high - 1.0));
-    let far = far.reduce(f64::max)?.max(0.01) * 1.1;
-    let chart = DotPlot {
-        title: "Noise floor: a server against itself".to_owned(),
-        axis: "ratio of two runs of the same server; 1 is no difference".to_owned(),
-        unit: Unit::Ratio,
-        scale: Scale::Linear { low: 1.0 - far, high: 1.0 + far },
-        rows,
-        baseline: Some(1.0),
-    };
-    let caption =
-        "For each scenario, the point at which the control differs most from 1.".to_owned();
-    let (slug, drawing) = ("noise-floor".to_owned(), Drawing::Dots(chart));
-    Some(Figure { slug, scenario: String::new(), caption, drawing })
-}
-
-/// The point at which the control of a scenario differs most from 1, and the control there.
-pub(super) fn farthest_control(scenario: &Scenario) -> Option<(String, Estimate)> {
-    let floors = scenario.points.iter().filter_map(|point| {
-        let floor = point.noise_floor.filter(|floor| floor.strays().is_finite())?;
-        Some((format!("{}, {}", scenario.name, point.label), floor))
-    });
-    floors.max_by(|a, b| a.1.strays().total_cmp(&b.1.strays()))
 }
 
 /// Returns a name that is safe in a file name: no character in it can lead out of the directory.

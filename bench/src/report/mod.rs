@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! write ── page ─┬─ finding, reach   what was found, in sentences
-//!                ├─ figures, costs ─┬─ line_chart, dot_plot, stack_chart
-//!                │                  └─ picture, scale, labels, palette
+//!                ├─ figures, costs, noise ─┬─ line_chart, dot_plot, stack_chart
+//!                │                         └─ picture, scale, labels, palette
 //!                └─ table
-//! terminal ── text_table
+//! terminal ── columns, text_table
 //! format: numbers as text   svg: a writer that escapes   view: what all ask of the results
 //! ```
 //!
@@ -32,6 +32,7 @@ mod finding;
 mod format;
 mod labels;
 mod line_chart;
+mod noise;
 mod page;
 mod palette;
 mod picture;
@@ -41,7 +42,6 @@ mod stack_chart;
 mod svg;
 mod table;
 pub mod terminal;
-mod text_table;
 mod view;
 
 const CHART_CSS: &str = include_str!("chart.css");
@@ -70,7 +70,7 @@ pub fn write(results: &Results, dir: &Path) -> io::Result<()> {
         ("report.html".to_owned(), page.write()),
         ("headline.svg".to_owned(), headline_svg(results)),
     ]);
-    let noise_floor = figures::noise_floor(results, &palette);
+    let noise_floor = noise::noise_floor(results, &palette);
     for figure in figures.iter().flatten().chain(&noise_floor) {
         files.insert(format!("{}.svg", figure.slug), svg_file(figure, results));
     }

@@ -1,12 +1,15 @@
 //! The page: the finding, its chart, then the evidence, scenario by scenario.
 
+use std::collections::BTreeSet;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::results::{Environment, Fit, Point, Reading, Results, Scenario};
 
-use super::figures::{Figure, farthest_control, noise_floor, slugged};
+use super::figures::{Figure, slugged};
 use super::finding::{self, Finding};
 use super::format::{self, Unit, digits, list};
+use super::noise::{farthest_control, noise_floor};
 use super::palette::Palette;
 use super::reach::Reach;
 use super::svg::harmless_text;
@@ -20,17 +23,8 @@ const WHOLE: f64 = 1080.0;
 const HALF: f64 = 530.0;
 const PHONE: f64 = 362.0;
 
-/// The columns of a table of fits: head and class.
-const FIT_HEADS: [(&str, &str); 8] = [
-    ("server", ""),
-    ("slope", ""),
-    ("unit", "text"),
-    ("at 0", ""),
-    ("R²", ""),
-    ("points", ""),
-    ("left out", ""),
-    ("what", "text"),
-];
+/// The columns of a table of fits.
+const FIT_HEADS: [&str; 6] = ["server", "slope", "at 0", "R²", "points", "left out"];
 
 /// With a control this far from 1, a notice says that the machine was not quiet.
 const NOISY: f64 = 1.1;
@@ -141,31 +135,36 @@ impl Page<'_> {
         }
     }
 
-    /// How the cost of each server grows along the axis.
+    /// How the cost of each server grows along the axis: a table for each quantity.
     fn fits(&self, scenario: &Scenario) -> Markup {
-        let body = html! {
-            caption {
-                "The straight line through a server's points, by least squares. The range below a \
-                 slope is its 95 % interval; a range that includes 0 shows no growth, and its upper \
-                 end is the bound. R² is the share of the variation that the line explains. A point \
-                 is left out if it would decide the slope alone (leverage above 0.8), or if the \
-                 servers took turns of another length there."
-            }
-            thead {
-                tr {
-                    @for (head, class) in FIT_HEADS { th scope="col" class=(class) { (head) } }
+        let kinds: BTreeSet<(&str, &str)> =
+            scenario.fits.iter().map(|fit| (fit.quantity.as_str(), fit.unit.as_str())).collect();
+        let body = |kind| {
+            html! {
+                thead { tr { @for head in FIT_HEADS { th scope="col" { (head) } } } }
+                tbody {
+                    @for fit in &scenario.fits {
+                        @if (fit.quantity.as_str(), fit.unit.as_str()) == kind {
+                            (self.fit(fit, scenario))
+                        }
+                    }
                 }
-            }
-            tbody {
-                @for fit in &scenario.fits { (self.fit(fit, scenario)) }
             }
         };
         let unfitted = scenario.name == finding::HEADLINE_SCENARIO && scenario.points.len() > 2;
         html! {
-            @if !scenario.fits.is_empty() {
-                h3 { "How the cost grows" }
-                (table::scrolling(&format!("{}: growth", scenario.name), &body))
-            } @else if unfitted {
+            @for (quantity, unit) in &kinds {
+                h3 { "How " (quantity) " grows, in " (unit) }
+                p.soft {
+                    "The straight line through a server's points, by least squares. The range below \
+                     a slope is its 95 % interval. A range that includes 0 shows no growth, and its \
+                     upper end is the bound. R² is the share of the variation that the line \
+                     explains. A point is left out if it would decide the slope alone (leverage \
+                     above 0.8), or if the servers took turns of another length there."
+                }
+                (table::scrolling(&format!("{}: growth", scenario.name), &body((*quantity, *unit))))
+            }
+            @if kinds.is_empty() && unfitted {
                 p.soft {
                     "No straight line is fitted to the cost: too few points remain without those that \
                      would decide the slope alone (leverage above 0.8)."
@@ -190,12 +189,10 @@ impl Page<'_> {
                         }
                     }
                 }
-                td.text { (fit.unit) }
                 td { (number(fit.intercept)) }
                 td { (number(fit.r_squared)) }
                 td { (fit.points) }
                 td { @if left_out.is_empty() { "none" } @else { (list(&left_out)) } }
-                td.text { (fit.quantity) }
             }
         }
     }

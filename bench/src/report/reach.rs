@@ -41,8 +41,8 @@ impl Reach {
     pub(super) fn meaning(self) -> &'static str {
         match self {
             Reach::Counted => {
-                "A count depends on the program, the kernel and the load, and little on the speed of \
-                 the machine."
+                "A number of events or of clients. It depends on the kernel and the load. Where a \
+                 server handles several messages at once, it depends on timing, too."
             }
             Reach::CpuRatio => {
                 "A ratio of two CPU times on this machine. Another processor may give another ratio."

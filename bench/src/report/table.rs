@@ -73,7 +73,6 @@ pub(super) fn of_point(
     let table = Table { scenario, point, columns, scale };
     let reasons: Vec<String> = table.missing(&cases).into_iter().collect();
     let body = html! {
-        caption { (table.caption()) }
         thead {
             tr {
                 th scope="col" { "server" }
@@ -90,6 +89,7 @@ pub(super) fn of_point(
         }
     };
     html! {
+        p.soft { (table.caption()) }
         (scrolling(&format!("{}, {}", scenario.name, point.label), &body))
         @if !reasons.is_empty() {
             p.soft { "Unavailable: " (list(&reasons)) "." }

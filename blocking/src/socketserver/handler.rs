@@ -8,8 +8,8 @@ use crate::Request;
 
 /// What a server does with each request of the type `R`.
 ///
-/// One value serves all requests, possibly on several threads. What one request needs for itself is its
-/// [`Session`](Handler::Session).
+/// One value serves all requests, possibly on several threads. What one request needs for itself is
+/// its [`Session`](Handler::Session).
 ///
 /// A closure from `&R` to `io::Result<()>` is a handler too, which does nothing but `handle`.
 ///
@@ -25,7 +25,8 @@ use crate::Request;
 ///     type Session = Instant;
 ///
 ///     fn verify(&self, stream: &Socket) -> bool {
-///         stream.peer_addr().is_ok_and(|peer| peer.as_socket().is_some_and(|ip| ip.ip().is_loopback()))
+///         let peer = stream.peer_addr().ok().and_then(|peer| peer.as_socket_ipv4());
+///         peer.is_some_and(|peer| peer.ip().is_loopback())
 ///     }
 ///
 ///     fn setup(&self, stream: &Socket) -> io::Result<Instant> {
@@ -56,8 +57,8 @@ pub trait Handler<R>: Send + Sync + 'static {
     /// What one request needs while it is handled: made by `setup`, given up in `finish`.
     type Session;
 
-    /// Whether to serve this request. Runs on the server's own thread, where the next request waits: be
-    /// quick. Without an answer of its own, every request is served.
+    /// Whether to serve this request. Runs on the server's own thread, and the next request waits
+    /// until it returns: be quick. The default serves every request.
     fn verify(&self, _request: &R) -> bool {
         true
     }
@@ -76,7 +77,8 @@ pub trait Handler<R>: Send + Sync + 'static {
     /// What concerns this request. It ends here; the server goes on.
     fn handle(&self, session: &mut Self::Session, request: &R) -> io::Result<()>;
 
-    /// Cleans up. Runs after each `setup` that has succeeded, even when `handle` has failed or panicked.
+    /// Cleans up. Runs after each `setup` that has succeeded, even when `handle` has failed or
+    /// panicked.
     ///
     /// # Errors
     ///
@@ -85,8 +87,8 @@ pub trait Handler<R>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// A step of this request has failed. Runs before the request is closed. Without an implementation of
-    /// its own, one line on stderr.
+    /// A step of this request has failed. Runs before the request is closed. The default writes one
+    /// line to stderr.
     fn failed(&self, _request: &R, failure: Failure) {
         echo::report(failure);
     }
@@ -105,6 +107,10 @@ impl<R, F: Fn(&R) -> io::Result<()> + Send + Sync + 'static> Handler<R> for F {
 }
 
 /// A step in the life of a request.
+///
+/// ```
+/// assert_eq!(socketserver::Step::Verify.to_string(), "verify");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// [`Handler::verify`].
@@ -189,6 +195,6 @@ fn run<T>(step: Step, call: impl FnOnce() -> io::Result<T>) -> Result<T, Failure
 }
 
 fn report<R>(handler: &impl Handler<R>, request: &R, failure: Failure) {
-    // After a panic here, the panic hook has printed it. There is nobody else to tell.
+    // The panic hook has printed a panic of this call. Nobody else is there to be told.
     let _ = catch_unwind(AssertUnwindSafe(|| handler.failed(request, failure)));
 }

@@ -14,8 +14,8 @@ use crate::BACKLOG;
 /// What a server takes from its socket, once in each turn of its loop, and gives to a
 /// [`Handler`](crate::Handler).
 ///
-/// [`Socket`] is a client's connected stream. [`Datagram`] is a packet, with the way back to its sender.
-/// Both work over IP and over Unix-domain sockets: the [`Address`] decides.
+/// [`Socket`] is a client's connected stream. [`Datagram`] is a packet, with the way back to its
+/// sender. Both work over IP and over Unix-domain sockets: the [`Address`] decides.
 ///
 /// ```
 /// use socketserver::{Address, Datagram, Request, Socket};
@@ -29,7 +29,7 @@ use crate::BACKLOG;
 /// # }
 /// ```
 pub trait Request: Sized + Send + Sync + 'static {
-    /// The bound socket that the requests come from. poll(2) says that it is readable when one waits.
+    /// The bound socket that the requests come from. It is readable when a request waits.
     type Source: AsFd + Send;
 
     /// Binds the socket, which must not block.
@@ -53,11 +53,12 @@ pub trait Request: Sized + Send + Sync + 'static {
     /// What concerns the bound socket itself, and so ends the server.
     fn take(source: &mut Self::Source, active: usize) -> io::Result<Taken<Self>>;
 
-    /// The server closes: nothing more shall arrive for this request. Called from another thread.
+    /// Ends the reception for this request when the server closes. Runs on another thread than the
+    /// handler.
     fn end_reading(&self) {}
 
-    /// The time for the end is over: wakes the handler from any call that waits. Called from another
-    /// thread.
+    /// Wakes the handler from any call that waits, when the drain of a close is over. Runs on
+    /// another thread than the handler.
     fn cut_off(&self) {}
 
     /// The last step of a request's life: tells the peer that nothing more comes.
@@ -158,8 +159,9 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    /// What was sent; may be empty. A datagram of [`SCRATCH_BYTES`](echo::SCRATCH_BYTES) or more, which
-    /// only a Unix-domain socket carries, never arrives here: its end may be missing, so it is dropped.
+    /// What was sent; may be empty. A datagram of [`SCRATCH_BYTES`](echo::SCRATCH_BYTES) or more is
+    /// dropped before, because its end may be missing. Only a Unix-domain socket carries such a
+    /// one.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -168,8 +170,8 @@ impl Datagram {
     ///
     /// # Errors
     ///
-    /// Those of sendto(2); `WouldBlock` when the peer has no room; `NotConnected` when the sender has no
-    /// address, which a Unix-domain socket without a path has not.
+    /// Those of sendto(2): `WouldBlock` when the peer has no room. `NotConnected` when the sender
+    /// has no address: a Unix-domain socket that is not bound.
     pub fn reply(&self, bytes: &[u8]) -> io::Result<()> {
         match &self.sender {
             Some(sender) => self.socket.send(bytes, sender),

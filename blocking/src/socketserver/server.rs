@@ -11,12 +11,12 @@ use crate::handler::is_verified;
 use crate::workers::Workers;
 use crate::{Concurrency, Handler, Request, Stopper, Taken};
 
-/// Clients that the kernel may queue for a server before they are accepted (listen(2)). The kernel caps it
-/// at net.core.somaxconn.
+/// Clients that the kernel may queue for a server before they are accepted (listen(2)). The kernel
+/// caps it at net.core.somaxconn.
 pub const BACKLOG: i32 = 1024;
 
-/// How long a server that is dropped lets threads and processes finish. [`Server::close`] takes another
-/// limit.
+/// How long a server that is dropped lets threads and processes finish. [`Server::close`] takes
+/// another limit.
 pub const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long threads and processes may take to notice that they were cut off.
@@ -41,12 +41,12 @@ pub struct Server<R: Request, H> {
 impl<R: Request, H: Handler<R>> Server<R, H> {
     /// Binds `addr`. From here on, the kernel queues requests.
     ///
-    /// The file of a Unix-domain socket is removed with the server. A file that a killed server has left is
-    /// replaced.
+    /// The file of a Unix-domain socket is removed with the server. A file that a killed server has
+    /// left is replaced.
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound, or no descriptor is left; the message says what to do.
+    /// When the address cannot be bound, or no descriptor is left. The message says what to do.
     ///
     /// ```
     /// use socketserver::{Concurrency, Datagram, Server, Socket};
@@ -127,8 +127,8 @@ impl<R: Request, H: Handler<R>> Server<R, H> {
         Ok(())
     }
 
-    /// Waits for one request, at most for `limit`, and serves it or starts what serves it. Returns whether
-    /// there was one. It counts even when [`Handler::verify`] has refused it. Returns `false` when the
+    /// Waits for one request, at most for `limit`, and serves it or starts what serves it. Returns
+    /// `true` after a request, even if [`Handler::verify`] has refused it. Returns `false` when the
     /// time is over or a stop was requested.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ impl<R: Request, H: Handler<R>> Server<R, H> {
         }
     }
 
-    /// Whether a request may be taken: there is no shortage, and a thread or process may be started.
+    /// Whether a request may be taken: no pause after a shortage, and a place for the request.
     fn may_take(&self) -> bool {
         self.pause.is_none_or(|until| until <= Instant::now()) && self.workers.has_place()
     }
@@ -189,7 +189,8 @@ impl<R: Request, H: Handler<R>> Server<R, H> {
         self.stopper.wake().wait(source.map(AsFd::as_fd), limit)
     }
 
-    /// Takes the next request, and serves it or starts what serves it. Returns whether there was one.
+    /// Takes the next request, and serves it or starts what serves it. Returns `false` if there was
+    /// none, or if it must wait.
     fn take_one(&mut self) -> io::Result<bool> {
         let request = match (self.waiting.take(), &mut self.source) {
             (Some(request), _) => request,
@@ -218,17 +219,17 @@ impl<R: Request, H: Handler<R>> Server<R, H> {
 
     /// Closes the bound socket, and waits for the threads and processes.
     ///
-    /// A stream that a thread serves ends: the handler finds end of stream behind what has arrived. After
-    /// `drain`, the streams are shut down altogether, and processes are killed. A thread that then still
-    /// runs, because its handler computes or sleeps, is left to itself, and that is reported on stderr.
+    /// A handler on a thread finds end of stream behind the bytes that have arrived. After `drain`,
+    /// the streams are shut down altogether, and the processes are killed. A thread may still run
+    /// then, because its handler computes or sleeps: it is reported on stderr, and not waited for.
     ///
     /// ```
     /// # use socketserver::{Concurrency, Server, Socket};
     /// # use std::time::Duration;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let silent = |mut stream: &Socket| std::io::copy(&mut stream, &mut std::io::sink()).map(drop);
-    /// let mut server = Server::bind(&"127.0.0.1:0".parse()?, Concurrency::threads(), silent)?;
-    /// let _client = std::net::TcpStream::connect(server.address()?.to_string())?; // Sends nothing.
+    /// let wait = |mut stream: &Socket| std::io::copy(&mut stream, &mut std::io::sink()).map(drop);
+    /// let mut server = Server::bind(&"127.0.0.1:0".parse()?, Concurrency::threads(), wait)?;
+    /// let _silent = std::net::TcpStream::connect(server.address()?.to_string())?;
     /// assert!(server.handle_request(None)?);
     /// server.close(Duration::from_secs(5)); // The handler finds end of stream, and ends at once.
     /// # Ok(())

@@ -54,14 +54,14 @@ impl Stopper {
         })))
     }
 
-    /// Requests a stop, and waits until the loop has ended: it takes no request any more. Threads and
-    /// processes may still serve those that it has taken.
+    /// Requests a stop, and waits until the loop has ended. The server then takes no more requests.
+    /// Threads and processes may still serve the requests that it has taken.
     ///
-    /// A server that serves one request at a time first finishes the present one. For a wait with a limit,
-    /// [`request`](Stopper::request) the stop instead, and limit the handler's waits.
+    /// A server that serves one request at a time first finishes the present one, and this wait has
+    /// no limit of its own. A handler with timeouts limits it.
     ///
-    /// Does not wait when no loop runs: one that begins later ends at once. Nor does it wait in the loop's
-    /// own thread, where a handler may have called it.
+    /// Does not wait when no loop runs: a loop that begins later ends at once. Does not wait either
+    /// when a handler calls it in the loop's own thread, because that wait would never end.
     pub fn shutdown(&self) {
         self.request();
         let mut looping = self.looping();
@@ -71,14 +71,27 @@ impl Stopper {
     }
 
     /// Requests a stop, and does not wait. The loop ends after the request that it is busy with.
+    ///
+    /// ```
+    /// # use socketserver::{Concurrency, Server, Socket};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let nothing = |_: &Socket| Ok(());
+    /// let mut server = Server::bind(&"127.0.0.1:0".parse()?, Concurrency::threads(), nothing)?;
+    /// let stopper = server.stopper();
+    /// stopper.request();
+    /// assert!(stopper.requested());
+    /// server.serve_forever()?; // Returns at once.
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request(&self) {
         self.0.requested.store(true, Ordering::SeqCst);
         self.0.wake.ring();
     }
 
-    /// Lets SIGINT and SIGTERM request a stop, until the last clone of this stopper is dropped. A second
-    /// signal ends the process at once, with the exit status that a shell would report (128 + the number
-    /// of the signal).
+    /// Makes SIGINT and SIGTERM request a stop, until the server and the last clone of this stopper
+    /// are dropped. A signal after the request ends the process at once, with the exit status that
+    /// a shell would report: 128 plus the number of the signal.
     ///
     /// # Errors
     ///

@@ -21,14 +21,14 @@ use crate::{Handler, Request};
 /// Most threads that serve at the same time, unless [`Concurrency::at_most`] says otherwise.
 pub const THREADS_MAX: usize = 1024;
 
-/// Most processes that serve at the same time, unless [`Concurrency::at_most`] says otherwise. The bound of
-/// Python's `ForkingMixIn`.
+/// Most processes that serve at the same time, unless [`Concurrency::at_most`] says otherwise. The
+/// bound of Python's `ForkingMixIn`.
 pub const CHILDREN_MAX: usize = 40;
 
 /// Who serves a request, and how many are served at the same time.
 ///
-/// When all are busy, the next requests wait in the kernel: a client in the backlog, a datagram in the
-/// buffer of the socket.
+/// When all are busy, the next requests wait in the kernel: a client in the backlog, a datagram in
+/// the buffer of the socket.
 ///
 /// ```
 /// use socketserver::Concurrency;
@@ -60,14 +60,14 @@ impl Concurrency {
         Concurrency { way: Way::Threads, max: THREADS_MAX }
     }
 
-    /// A process for each request, at most [`CHILDREN_MAX`]. What a handler changes in memory is lost with
-    /// its process.
+    /// A process for each request, at most [`CHILDREN_MAX`]. What a handler changes in memory is
+    /// lost with its process.
     ///
     /// # Safety
     ///
-    /// Whenever the server takes a request, this process must have one thread. fork(2) copies the calling
-    /// thread alone: a lock that another thread holds, as the allocator's, stays locked in the child for
-    /// ever. To stop such a server, use [`Stopper::request_on_signals`](crate::Stopper).
+    /// Whenever the server takes a request, this process must have one thread. fork(2) copies the
+    /// calling thread alone: a lock that another thread holds, as the allocator's, stays locked in
+    /// the child for ever. To stop such a server, use [`crate::Stopper::request_on_signals`].
     ///
     /// ```standalone_crate
     /// use socketserver::{Concurrency, Server, Socket};
@@ -89,8 +89,8 @@ impl Concurrency {
         Concurrency { way: Way::Processes, max: CHILDREN_MAX }
     }
 
-    /// Serves at most `max` requests at the same time, and at least one. Changes nothing for a server that
-    /// serves one at a time.
+    /// Serves at most `max` requests at the same time, and at least one. Changes nothing for a
+    /// server that serves one at a time.
     pub const fn at_most(self, max: usize) -> Concurrency {
         let max = if max == 0 { 1 } else { max };
         match self.way {
@@ -160,8 +160,8 @@ impl<R: Request> Workers<R> {
         self.active() < self.max
     }
 
-    /// Serves `request`, or starts what serves it. A child closes `source` first: a restarted server must
-    /// be able to bind the address while an old child is still busy.
+    /// Serves `request`, or starts what serves it. A child closes `source` first: a restarted
+    /// server must be able to bind the address while an old child is still busy.
     ///
     /// # Errors
     ///
@@ -264,8 +264,8 @@ impl<R: Request> Threads<R> {
 impl Children {
     #[allow(unsafe_code)]
     fn fork(&mut self) -> nix::Result<ForkResult> {
-        // SAFETY: this process has one thread, as the caller of `Concurrency::processes` has promised. So
-        // the child may do all that the parent may.
+        // SAFETY: this process has one thread, as the caller of `Concurrency::processes` has
+        // promised. So the child may do all that the parent may.
         let forked = unsafe { fork() }?;
         if let ForkResult::Parent { child } = forked {
             self.live.push(child);
@@ -280,8 +280,8 @@ impl Drop for Children {
     }
 }
 
-/// Whether a child is still running. Reaps the child if it is not. Other children of this process, which
-/// the server has not started, are not touched.
+/// Whether a child is still running. Reaps the child if it is not. Other children of this process,
+/// which the server has not started, are not touched.
 fn is_alive(child: Pid) -> bool {
     match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
         Ok(WaitStatus::Signaled(child, signal, _)) => {

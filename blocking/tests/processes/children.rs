@@ -4,15 +4,13 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
-use nix::unistd::{Pid, mkfifo};
+use nix::unistd::Pid;
 use server_process::process::{Ended, Process};
 use socketserver::CHILDREN_MAX;
 
-use crate::common::{A_MOMENT, Client, DATAGRAMS, Kind, LIVES, LONG, STREAMS};
+use crate::common::{A_MOMENT, Client, DATAGRAMS, Kind, LIVES, LONG, STREAMS, until};
 use crate::server;
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
@@ -32,14 +30,14 @@ fn all_kinds() -> impl Iterator<Item = Kind> {
     STREAMS.into_iter().chain(DATAGRAMS)
 }
 
-/// What keeps the children of `hold` busy, until it is opened for writing.
+/// A file that keeps the children of `hold` busy while it exists.
 struct Gate(PathBuf);
 
 impl Gate {
     fn new(name: &str, kind: Kind) -> Gate {
         let name = format!("socketserver-{}-{name}-{kind:?}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        fs::write(&path, "").unwrap();
         Gate(path)
     }
 
@@ -47,9 +45,8 @@ impl Gate {
         self.0.to_str().unwrap()
     }
 
-    /// Lets all children go that wait at present.
     fn open(&self) {
-        fs::File::options().write(true).open(&self.0).unwrap();
+        fs::remove_file(&self.0).unwrap();
     }
 }
 
@@ -69,14 +66,6 @@ fn children(server: &Process) -> usize {
     let pid = server.pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children.split_whitespace().count()
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline);
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn stop(server: Process) -> Ended {
@@ -142,8 +131,6 @@ fn at_most_40_children() {
         pids.dedup();
         assert_eq!(pids.len(), CHILDREN_MAX + 2, "{kind:?}: a process for each request");
         // Those that have ended are reaped while the server waits for the next request.
-        until(|| children(&server) == 2);
-        gate.open();
         until(|| children(&server) == 0);
         stop(server);
     }
@@ -193,8 +180,8 @@ fn close_kills() {
     }
 }
 
-/// An old child that is busy must not keep a restarted server from its address, nor queue clients that
-/// nobody will serve.
+/// An old child that is busy must not keep a restarted server from its address, nor queue clients
+/// that nobody will serve.
 fn child_closes_the_listener() {
     for kind in STREAMS {
         let gate = Gate::new("listener", kind);

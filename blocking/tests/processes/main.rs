@@ -1,7 +1,8 @@
-//! The library `socketserver` with a process for each request, and what else needs a process of its own.
+//! The library `socketserver` with a process for each request, and what else needs a process of its
+//! own.
 //!
-//! fork(2) needs a process with one thread, and a limit holds for a whole process. So the server of each
-//! test is this program, started again.
+//! fork(2) needs a process with one thread, and a limit holds for a whole process. So the server of
+//! each test is this program, started again.
 //!
 //! The names in brackets are those of CPython's own cases, in `Lib/test/test_socketserver.py`.
 #![cfg(target_os = "linux")]

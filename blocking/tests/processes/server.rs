@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::process::{Command, id};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -46,7 +48,7 @@ fn serve_kind<R: Answer>(kind: Kind, mode: &str, argument: &str) {
     match mode {
         // A process for each request, which lives the life of this number.
         "life" => run::<R>(kind, processes, LIVES[argument.parse::<usize>().unwrap()].0, LONG),
-        // A process for each request, which ends when `argument` is opened for writing.
+        // A process for each request, which ends when the file `argument` is removed.
         "hold" => run::<R>(kind, processes, hold::<R>(argument), LONG),
         // The same, and a close that does not wait long.
         "hold-briefly" => {
@@ -77,17 +79,20 @@ fn bind<R: Answer, H: Handler<R>>(
     server
 }
 
-/// Answers with the id of its process, and waits until `fifo` is opened for writing.
-fn hold<R: Answer>(fifo: &str) -> impl Fn(&R) -> io::Result<()> + use<R> {
-    let fifo = fifo.to_owned();
+/// Answers with the id of its process, and once more when `gate` is removed.
+fn hold<R: Answer>(gate: &str) -> impl Fn(&R) -> io::Result<()> + use<R> {
+    let gate = PathBuf::from(gate);
     move |request: &R| {
         request.answer(id().to_string().as_bytes())?;
-        fs::File::open(&fifo)?.read_to_end(&mut Vec::new())?;
+        while gate.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
         request.answer(b"end")
     }
 }
 
-/// Starts a child that the server has nothing to do with, and takes its exit status after many requests.
+/// Starts a child that the server has nothing to do with, and takes its exit status after many
+/// requests.
 fn keep_own_child<R: Answer>(kind: Kind) {
     // SAFETY: this process has one thread.
     let processes = unsafe { Concurrency::processes() };
@@ -102,7 +107,8 @@ fn serve_with_few_descriptors(kind: Kind, spare: usize) {
         stream.answer(b"begun")?;
         stream.read_to_end(&mut Vec::new()).map(drop)
     });
-    // The limit is not on the count but on the number, and this process may have inherited high ones.
+    // The limit is not on the count but on the number, and this process may have inherited high
+    // ones.
     let is_free = |number: &u64| !fs::exists(format!("/proc/self/fd/{number}")).unwrap();
     let limit = (0..).filter(is_free).nth(spare).unwrap();
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

@@ -36,6 +36,14 @@ fn cpu_time(process: &Process) -> Duration {
     TICK * (ticks(14) + ticks(15)) // utime and stime (proc_pid_stat(5)).
 }
 
+/// A loop that spins would use all of the time.
+fn sleeps_for_a_while(server: &Process) {
+    let before = cpu_time(server);
+    thread::sleep(A_WHILE);
+    let used = cpu_time(server) - before;
+    assert!(used <= A_WHILE / 10, "{used:?} of CPU time in {A_WHILE:?}");
+}
+
 /// CPython's loop tries 100 times in 0.2 s, and `asyncore` closes its listener.
 fn descriptors() {
     for kind in STREAMS {
@@ -45,10 +53,7 @@ fn descriptors() {
             assert_eq!(client.datagram().unwrap(), b"begun");
         }
         let waiting = Client::request(kind, &address);
-        let before = cpu_time(&server);
-        thread::sleep(A_WHILE);
-        let used = cpu_time(&server) - before;
-        assert!(used <= A_WHILE / 10, "{kind:?}: {used:?} of CPU time in {A_WHILE:?}");
+        sleeps_for_a_while(&server);
         waiting.socket.set_nonblocking(true).unwrap();
         assert_eq!(waiting.datagram(), None, "{kind:?}: there was a descriptor");
         waiting.socket.set_nonblocking(false).unwrap();
@@ -69,7 +74,8 @@ fn failed_binds() {
     }
 }
 
-/// Limits the address space of a server that runs: no memory is left for a stack, or there is again.
+/// Limits the address space of a server that runs: no memory is left for a stack, or there is
+/// again.
 fn limit_memory(server: &Process, bytes: libc::rlim_t) {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
     let (pid, none) = (server.pid().as_raw(), std::ptr::null_mut());
@@ -87,7 +93,7 @@ fn threads() {
         limit_memory(&server, pages * 4096 + 128 * 1024);
         let waiting = Client::request(kind, &address);
         assert_eq!(waiting.datagram().unwrap(), b"v", "{kind:?}");
-        thread::sleep(A_WHILE);
+        sleeps_for_a_while(&server);
         waiting.socket.set_nonblocking(true).unwrap();
         assert_eq!(waiting.datagram(), None, "{kind:?}: there was memory");
         waiting.socket.set_nonblocking(false).unwrap();
@@ -107,7 +113,7 @@ fn processes() {
         let server = Process::start(&mut command).unwrap();
         let waiting = Client::request(kind, &server::address(&server));
         assert_eq!(waiting.datagram().unwrap(), b"v", "{kind:?}");
-        thread::sleep(A_WHILE);
+        sleeps_for_a_while(&server);
         let ended = server.stop(LONG).unwrap();
         assert!(ended.is_success(), "{ended:?}");
         assert_eq!(said(&ended, "a request waits to be served"), 1, "{}", ended.stderr);

@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use socketserver::{Concurrency, Datagram, Server, Socket};
 
-use crate::common::{A_MOMENT, Answer, Client, Kind, LONG, STREAMS, WELL};
+use crate::common::{A_MOMENT, Answer, Client, Kind, LONG, STREAMS, WELL, until};
 use crate::on_every_kind;
 
-/// Four requests that all wait to be let go: `at_once` of them are served at the same time, and no more.
+/// Four requests that all wait to be let go: `at_once` of them are served at the same time, and no
+/// more.
 fn serves<R: Answer>(kind: Kind, concurrency: Concurrency, at_once: usize) {
     let (go_on, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
@@ -36,14 +36,6 @@ fn serves<R: Answer>(kind: Kind, concurrency: Concurrency, at_once: usize) {
     }
     stopper.shutdown();
     serving.join().unwrap();
-}
-
-fn until(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline);
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

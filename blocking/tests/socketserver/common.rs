@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Type};
 use socketserver::{Address, Datagram, Failure, Handler, Request, Socket};
@@ -40,6 +41,15 @@ impl Kind {
     }
 }
 
+/// Waits until `condition` holds.
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn unused_path() -> PathBuf {
     static USED: AtomicU64 = AtomicU64::new(0);
     let number = USED.fetch_add(1, Ordering::Relaxed);
@@ -54,8 +64,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects, and sends a request. For a stream, the connection is the request. For a datagram, the
-    /// request is `hello`.
+    /// Connects, and sends a request. For a stream, the connection is the request. For a datagram,
+    /// the request is `hello`.
     pub(crate) fn request(kind: Kind, server: &Address) -> Client {
         let client = Client::connect(kind, server);
         if !kind.is_stream() {
@@ -76,8 +86,8 @@ impl Client {
         Client { socket, path }
     }
 
-    /// Everything that the server has sent, once the request has ended: to the end of a stream, or all
-    /// datagrams that have arrived.
+    /// Everything that the server has sent, once the request has ended: to the end of a stream, or
+    /// all datagrams that have arrived.
     pub(crate) fn received(mut self) -> String {
         let mut received = Vec::new();
         if self.socket.r#type().unwrap() == Type::STREAM {
@@ -136,8 +146,8 @@ pub(crate) enum Act {
     Panic,
 }
 
-/// Each step sends its letter to the client: `v`, `s`, `h`, `f`, and `!` for a failure. So the client sees
-/// what runs, and in which order, even when another process serves it.
+/// Each step sends its letter to the client: `v`, `s`, `h`, `f`, and `!` for a failure. So the
+/// client sees what runs, and in which order, even when another process serves it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Letters {
     pub(crate) verify: Act,

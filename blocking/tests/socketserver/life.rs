@@ -1,8 +1,12 @@
 //! The life of a request: which steps run, and in which order.
 
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use socketserver::{Concurrency, Datagram, Failure, Server, Socket, Step};
+use socketserver::{Concurrency, Datagram, Failure, Handler, Server, Socket, Step};
 
 use crate::common::{Answer, Client, DATAGRAMS, Kind, LIVES, LONG, Letters, STREAMS, WELL};
 
@@ -48,7 +52,8 @@ fn with_threads_each_life_has_its_steps_in_order_and_ends_in_a_close() {
     }
 }
 
-/// Three clients of a server that serves forever, one after the other, as CPython's `run_server` does.
+/// Three clients of a server that serves forever, one after the other, as CPython's `run_server`
+/// does.
 fn run_server<R: Answer>(kind: Kind, concurrency: Concurrency) {
     let mut server = Server::<R, _>::bind(&kind.any_address(), concurrency, WELL).unwrap();
     let (address, stopper) = (server.address().unwrap(), server.stopper());
@@ -117,29 +122,65 @@ fn threading_unix_datagram_server() {
     run_server::<Datagram>(Kind::UnixDatagram, THREADS);
 }
 
+/// A stream ends for its client when it is closed, and not when its last copy is.
+#[test]
+fn a_copy_that_a_handler_keeps_does_not_keep_the_stream_open() {
+    struct Keeper {
+        verified: bool,
+        kept: Arc<Mutex<Vec<Socket>>>,
+    }
+    impl Handler<Socket> for Keeper {
+        type Session = ();
+
+        fn verify(&self, stream: &Socket) -> bool {
+            self.kept.lock().unwrap().push(stream.try_clone().unwrap());
+            self.verified
+        }
+
+        fn setup(&self, _: &Socket) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn handle(&self, (): &mut (), mut stream: &Socket) -> io::Result<()> {
+            stream.write_all(b"hello")
+        }
+    }
+    for kind in STREAMS {
+        for (verified, expected) in [(true, "hello"), (false, "")] {
+            let kept = Arc::new(Mutex::default());
+            let keeper = Keeper { verified, kept: Arc::clone(&kept) };
+            let mut server = Server::bind(&kind.any_address(), ONE_AT_A_TIME, keeper).unwrap();
+            let client = Client::connect(kind, &server.address().unwrap());
+            assert!(server.handle_request(Some(LONG)).unwrap());
+            assert_eq!(client.received(), expected, "{kind:?}");
+            assert_eq!(kept.lock().unwrap().len(), 1);
+        }
+    }
+}
+
 #[test]
 fn a_failure_names_its_step_and_keeps_its_source() {
-    let failure = Failure::Failed(Step::Finish, std::io::Error::other("full"));
+    let failure = Failure::Failed(Step::Finish, io::Error::other("full"));
     assert_eq!(failure.to_string(), "request failed in finish: full");
-    assert_eq!(std::error::Error::source(&failure).unwrap().to_string(), "full");
+    assert_eq!(failure.source().unwrap().to_string(), "full");
 }
 
 #[test]
 fn a_sender_without_an_address_is_served_and_cannot_be_answered() {
     let kind = Kind::UnixDatagram;
-    let (answered, was_answered) = std::sync::mpsc::channel();
+    let (answered, was_answered) = mpsc::channel();
     let handler = move |datagram: &Datagram| {
         let error = datagram.reply(b"who are you?").unwrap_err().kind();
         answered.send((datagram.bytes().to_vec(), error)).unwrap();
         Ok(())
     };
     let mut server = Server::bind(&kind.any_address(), ONE_AT_A_TIME, handler).unwrap();
-    let nameless = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let nameless = UnixDatagram::unbound().unwrap();
     let address = server.address().unwrap().to_string();
     for text in [&b"hello"[..], b""] {
         nameless.send_to(text, address.strip_prefix("unix:").unwrap()).unwrap();
         assert!(server.handle_request(Some(LONG)).unwrap());
-        let expected = (text.to_vec(), std::io::ErrorKind::NotConnected);
+        let expected = (text.to_vec(), ErrorKind::NotConnected);
         assert_eq!(was_answered.try_recv().unwrap(), expected);
     }
 }

@@ -1,7 +1,7 @@
 //! The library `socketserver`, in this process: one request at a time, and with threads.
 //!
-//! The names in brackets are those of CPython's own cases, in `Lib/test/test_socketserver.py`. What needs
-//! processes, or a process of its own, is in `tests/processes`.
+//! The names in brackets are those of CPython's own cases, in `Lib/test/test_socketserver.py`. What
+//! needs processes, or a process of its own, is in `tests/processes`.
 #![allow(clippy::unwrap_used, clippy::panic)] // In a test a failure is the report.
 
 mod bounds;

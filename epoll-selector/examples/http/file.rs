@@ -1,4 +1,4 @@
-//! The files below the root.
+//! The files below the root, and how they leave.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -17,29 +17,27 @@ use nix::sys::stat::Mode;
 pub(crate) struct Root(OwnedFd);
 
 impl Root {
+    /// Opens the root. Fails too when the kernel has no openat2(2).
     pub(crate) fn open(path: &Path) -> io::Result<Root> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Root(open(path, flags, Mode::empty())?))
+        let root = Root(open(path, flags, Mode::empty())?);
+        root.find("/")?;
+        Ok(root)
     }
 
-    /// Opens a regular file, or the `index.html` of a directory; `None` if there is none.
+    /// Opens the file of a decoded path, or the `index.html` of a directory whose path ends with `/`.
     ///
     /// RESOLVE_BENEATH (openat2(2), Linux 5.6): the kernel refuses every path that leaves the root, also
     /// through a symbolic link. A check of the path alone could not see that.
-    pub(crate) fn file(&self, path: &str) -> io::Result<Option<(File, u64)>> {
+    pub(crate) fn find(&self, path: &str) -> io::Result<Found> {
         let path = path.trim_start_matches('/');
-        let path = if path.is_empty() { "index.html" } else { path };
-        let Some((file, info)) = self.open_beneath(path)? else { return Ok(None) };
-        if info.is_dir() {
-            let index = self.open_beneath(&format!("{}/index.html", path.trim_end_matches('/')))?;
-            return Ok(index
-                .filter(|(_, info)| info.is_file())
-                .map(|(file, info)| (file, info.len())));
-        }
-        Ok(info.is_file().then_some((file, info.len())))
-    }
-
-    fn open_beneath(&self, path: &str) -> io::Result<Option<(File, std::fs::Metadata)>> {
+        let index;
+        let path = if path.is_empty() || path.ends_with('/') {
+            index = format!("{path}index.html");
+            &index
+        } else {
+            path
+        };
         // O_NONBLOCK: the open of a FIFO would wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH);
@@ -51,13 +49,27 @@ impl Root {
                 | Errno::EXDEV
                 | Errno::ELOOP
                 | Errno::ENAMETOOLONG
-                | Errno::EACCES,
-            ) => return Ok(None),
+                | Errno::EACCES
+                | Errno::ENXIO, // A socket.
+            ) => return Ok(Found::Nothing),
             Err(errno) => return Err(errno.into()),
         };
         let info = file.metadata()?;
-        Ok(Some((file, info)))
+        Ok(match info.file_type() {
+            kind if kind.is_file() => Found::File(file, info.len()),
+            kind if kind.is_dir() => Found::Directory,
+            _ => Found::Nothing,
+        })
     }
+}
+
+/// What is below the root at some path.
+pub(crate) enum Found {
+    /// A regular file, and its size in bytes.
+    File(File, u64),
+    /// The path lacks the `/` at its end.
+    Directory,
+    Nothing,
 }
 
 /// Bytes of a file, read when the peer has taken those before: a file needs no memory of its size.
@@ -90,6 +102,7 @@ impl Producer for Piece {
 /// The media type of a file, by the end of its name.
 pub(crate) fn media_type(path: &str) -> &'static str {
     match path.rsplit_once('.').map(|(_, end)| end) {
+        _ if path.ends_with('/') => "text/html; charset=utf-8", // Its index.html.
         Some("html" | "htm") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
@@ -101,7 +114,6 @@ pub(crate) fn media_type(path: &str) -> &'static str {
         Some("gif") => "image/gif",
         Some("wasm") => "application/wasm",
         Some(_) => "application/octet-stream",
-        None if path.ends_with('/') => "text/html; charset=utf-8",
         None => "application/octet-stream",
     }
 }

@@ -18,7 +18,7 @@ const SERVERS: &[Server] = &[
 const GROWTH_KIB: u64 = 8 * 1024;
 
 /// Resident memory in KiB (proc_pid_status(5)).
-fn resident_kib(server: &Process) -> u64 {
+pub(super) fn resident_kib(server: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -6,6 +6,7 @@ mod chat;
 mod command;
 mod forward;
 mod hostile;
+mod http;
 mod mixed;
 mod offload;
 mod upper;

@@ -88,8 +88,11 @@ impl Shared {
             _ => self.echo(&stream),
         };
         if result.is_err() {
-            if self.fault == Fault::EndsOnReset {
-                process::exit(1);
+            match self.fault {
+                Fault::EndsOnReset => process::exit(1),
+                #[expect(clippy::panic, reason = "this is the fault")]
+                Fault::PanicsOnReset => panic!("the client has left"),
+                _ => {}
             }
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
@@ -129,7 +132,9 @@ impl Shared {
             work(self.work);
             let mut reply = &mut buffer[..received];
             match self.fault {
+                Fault::NeverAnswers => continue,
                 Fault::EchoesOnlyTheFirstRead if !first => continue,
+                Fault::AsksAboutEveryClient => self.ask_about_every_client(),
                 Fault::DropsTheLastByte if received == BUFFER_BYTES => {
                     reply = &mut reply[..BUFFER_BYTES - 1];
                 }
@@ -149,6 +154,13 @@ impl Shared {
                 turn = None;
             }
         }
+    }
+
+    /// Asks poll(2) about every client, and ignores the answer.
+    fn ask_about_every_client(&self) {
+        let clients: Vec<_> = self.clients().values().map(Arc::clone).collect();
+        let fds = clients.iter().map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN));
+        let _ = poll(&mut fds.collect::<Vec<_>>(), PollTimeout::ZERO);
     }
 
     /// Whether the fault closes the connection before end of stream.

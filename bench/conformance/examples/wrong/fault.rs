@@ -2,13 +2,15 @@
 
 use clap::ValueEnum;
 
-/// One mistake each. Most of them were found in servers that people run. The test `suite` lists the
-/// cases that must fail for each.
+/// One mistake each. Most of them were found in servers that people run. The tests `suite` and `check` say
+/// what must be found in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
     /// No mistake: the server keeps the contract.
     None,
 
+    /// The server reads, and writes nothing.
+    NeverAnswers,
     /// When a read fills the buffer, its last byte is lost: an off-by-one.
     DropsTheLastByte,
     /// Once on each connection, after 6 MiB, two halves of a buffer change places.
@@ -20,6 +22,8 @@ pub(crate) enum Fault {
     ClosesOnHalfClose,
     /// An error of one connection ends the process.
     EndsOnReset,
+    /// An error of one connection is a panic of its thread, which never closes the connection.
+    PanicsOnReset,
     /// A copy of the socket stays open after the end of the connection.
     LeaksADescriptor,
     /// The thread stays after the end of the connection.
@@ -33,6 +37,8 @@ pub(crate) enum Fault {
     ServesOneUntilItIsSilent,
     /// The server continues to read, and queues all bytes that the peer does not take.
     BuffersWithoutBound,
+    /// For each message, the server asks the kernel about every client.
+    AsksAboutEveryClient,
     /// A client that sends nothing for 50 ms is dropped.
     DropsIdleClients,
 

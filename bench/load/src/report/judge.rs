@@ -3,19 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Client, Machine};
-use crate::{Fault, Faults, RATE_TOLERANCE, Sample};
+use crate::{Fault, Faults, RATE_TOLERANCE, Sample, Search};
 
 /// Something that can have changed the figures of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// One word: "starved", "late", "saturated" or "disturbed".
+    /// One word: "starved", "late", "saturated", "disturbed", "generator" or "seed".
     pub name: String,
     /// What happened, and what to do.
     pub text: String,
 }
 
 /// Why the figures are wrong or misleading.
-pub(super) fn invalid(sample: &Sample) -> Vec<String> {
+pub(super) fn invalid(sample: &Sample, search: Option<&Search>) -> Vec<String> {
     let mut reasons = Vec::new();
     if sample.faults.total() > 0 {
         reasons.push(format!("connections failed: {}{}", sample.faults, advice(&sample.faults)));
@@ -32,6 +32,9 @@ pub(super) fn invalid(sample: &Sample) -> Vec<String> {
             ratio * 100.0,
             (1.0 - RATE_TOLERANCE) * 100.0
         ));
+    }
+    if let Some(Search { objective, failure: Some(failure), .. }) = search {
+        reasons.push(format!("the search for {objective} found no rate: {failure}"));
     }
     reasons
 }
@@ -53,7 +56,11 @@ fn advice(faults: &Faults) -> &'static str {
 }
 
 /// What can have changed the figures.
-pub(super) fn warnings(client: &Client, machine: &Machine) -> Vec<Warning> {
+pub(super) fn warnings(
+    client: &Client,
+    machine: &Machine,
+    search: Option<&Search>,
+) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |name: &str, text: String| warnings.push(Warning { name: name.into(), text });
     if client.starved == Some(true)
@@ -87,6 +94,11 @@ pub(super) fn warnings(client: &Client, machine: &Machine) -> Vec<Warning> {
             cores(machine.steal_cores)
         );
         warn("disturbed", text);
+    }
+    if search.is_some_and(Search::generator_limited) {
+        let text = "the generator was saturated, starved or late in each run that failed: the rate may \
+                    be its own limit, not the server's. Give more --threads, or --spin";
+        warn("generator", text.to_owned());
     }
     warnings
 }

@@ -14,7 +14,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::outcome::per_second;
-use crate::{Latency, MachineUse, Plan, Rate, Sample, ServerSide, Slice};
+use crate::{Latency, MachineUse, Plan, Rate, Sample, Search, ServerSide, Slice};
 
 pub use crate::limits::Limits;
 pub use environment::Environment;
@@ -39,6 +39,8 @@ pub struct Report {
     pub load: Load,
     /// Counts and rates.
     pub result: Outcome,
+    /// The search of --find-max, whose last run the other figures are of; `null` without a search.
+    pub find_max: Option<Search>,
     /// The times of the messages.
     pub latency: LatencySummary,
     /// The CPU time of the generator.
@@ -240,7 +242,7 @@ pub struct Machine {
 }
 
 /// Everything that is known of a run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Run<'a> {
     /// The connections.
     pub plan: &'a Plan,
@@ -258,14 +260,16 @@ pub struct Run<'a> {
     pub side: &'a ServerSide,
     /// The machine during the run.
     pub machine: &'a MachineUse,
+    /// The search whose last run this is.
+    pub search: Option<Search>,
     /// Whether a signal ended it early.
     pub interrupted: bool,
 }
 
 impl Report {
     /// Reports a run, with these percentiles from 0 to 100.
-    pub fn new(run: &Run<'_>, percentiles: &[f64]) -> Report {
-        let Run { plan, slice, sample, latency, .. } = run;
+    pub fn new(run: Run<'_>, percentiles: &[f64]) -> Report {
+        let Run { plan, slice, sample, latency, search, .. } = run;
         let is_open = slice.rate.is_some();
         let client = Client::of(sample, slice, latency);
         let machine = Machine::of(run.machine);
@@ -288,12 +292,13 @@ impl Report {
             },
             latency: LatencySummary::of(latency, percentiles),
             server: Server::of(run.side, run.machine, &client),
-            warnings: judge::warnings(&client, &machine),
+            warnings: judge::warnings(&client, &machine, search.as_ref()),
             machine,
             client,
             faults: sample.faults.iter().map(|(fault, count)| (fault.name(), count)).collect(),
-            first_fault: run.first_fault.clone(),
-            invalid: judge::invalid(sample),
+            first_fault: run.first_fault,
+            invalid: judge::invalid(sample, search.as_ref()),
+            find_max: search,
         }
     }
 

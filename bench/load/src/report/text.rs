@@ -8,7 +8,7 @@ use textwrap::Options;
 use super::{
     Client, Distribution, LatencySummary, Load, Location, Machine, Outcome, Report, Warning,
 };
-use crate::{Arrivals, Rate};
+use crate::{Arrivals, Rate, Search};
 
 /// A percentile with fewer messages beyond it means little.
 const ENOUGH: u64 = 10;
@@ -47,6 +47,13 @@ impl fmt::Display for Text<'_, Report> {
         let Text { value: report, width } = *self;
         write_load(f, &report.load)?;
         write_outcome(f, &report.load, &report.result)?;
+        if let Some(Search { objective, rate: Some(rate), too_high, .. }) = &report.find_max {
+            let above = match too_high {
+                Some(too_high) => format!("; {} /s does not", grouped(*too_high)),
+                None => String::new(),
+            };
+            writeln!(f, "  find-max     {} /s keeps {objective}{above}", grouped(*rate))?;
+        }
         write!(f, "{}", report.latency.text())?;
         write_client(f, &report.client)?;
         write_machine(f, report)?;

@@ -339,12 +339,3 @@ fn a_generator_that_is_kept_from_sending_says_that_it_is_late() {
     let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     assert!(text.contains("LATE         the generator sent late"), "{text}");
 }
-
-#[test]
-fn the_highest_rate_is_searched_and_reported() {
-    let server = Server::echo();
-    let addr = server.addr.to_string();
-    let output = loadgen(&[&addr, "-c", "4", "--find-max", "p50<1s", "-d", "100ms", "--json"]);
-    assert!(stderr(&output).contains("achieved"), "{output:?}");
-    assert!(json(&output)["load"]["rate"]["per_second"].as_f64().unwrap() > 0.0);
-}

@@ -74,9 +74,10 @@ fn files_hold_what_was_measured() {
         started,
         side: &ServerSide::Elsewhere,
         machine: &MachineMeter::start(&ServerSide::Elsewhere, &plan.control).stop(),
+        search: None,
         interrupted: true,
     };
-    let report = Report::new(&run, &[50.0]);
+    let report = Report::new(run, &[50.0]);
     let bytes = log(&report, session.intervals(), started).unwrap();
     let (header, read) = read_log(&bytes).unwrap();
     assert_eq!(header.started_unix_seconds, 1_795_280_400.5);

@@ -144,7 +144,8 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TIME", value_parser = start::parse, conflicts_with = "find_max")]
     pub(crate) start_at: Option<SystemTime>,
 
-    /// Search the highest rate at which response times keep a promise, as in 'p99<1ms'
+    /// Search the highest rate at which response times keep a promise, as in 'p99<1ms'. A rate counts
+    /// as too high after three runs, and is found when two more runs confirm it
     #[arg(long, value_name = "PROMISE", conflicts_with_all = ["churn", "messages"])]
     pub(crate) find_max: Option<Objective>,
 
@@ -291,12 +292,24 @@ impl Load {
                 (Until::Elapsed(duration), (duration / 5).min(Duration::from_secs(1)))
             }
         };
-        let rate = self.rate.map(|rate| self.spread(rate));
+        let rate = self.rate.map(|rate| self.rate_of(rate));
         Slice { until, warmup: self.warmup.unwrap_or(warmup), rate }
     }
 
+    /// The percentiles to report, with the percentile of the promise.
+    pub(crate) fn percentiles(&self) -> Vec<f64> {
+        let mut list = self.percentiles.list.clone();
+        if let Some(Objective { percentile, .. }) = self.find_max
+            && !list.contains(&percentile)
+        {
+            list.push(percentile);
+            list.sort_by(f64::total_cmp);
+        }
+        list
+    }
+
     /// An open loop at this rate, with the requested arrivals.
-    pub(crate) fn spread(&self, per_second: f64) -> Rate {
+    pub(crate) fn rate_of(&self, per_second: f64) -> Rate {
         let arrivals = match self.arrivals {
             Spread::Uniform => Arrivals::Uniform,
             Spread::Poisson => Arrivals::Poisson,

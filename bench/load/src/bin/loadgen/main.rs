@@ -8,6 +8,7 @@
 //! ```
 
 mod args;
+mod measure;
 mod merge;
 mod output;
 mod progress;
@@ -18,15 +19,16 @@ mod units;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use loadgen::report::{Report, Run, csv, hgrm, log};
-use loadgen::{Error, Interval, MachineMeter, Result, Session, probe};
+use loadgen::{Error, Interval, Result, Session, probe};
 use server_process::files::{check_file, write_whole};
 
 use args::{Cli, Command, Load};
+use measure::{Measured, measure};
 use progress::Progress;
 use signals::Signals;
 
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
 
 /// Runs the load and reports it. Returns the exit status.
 fn run(load: &Load) -> Result<ExitCode> {
-    let (plan, mut slice) = (load.plan()?, load.slice());
+    let (plan, slice) = (load.plan()?, load.slice());
     plan.check()?;
     slice.check()?;
     load.files().try_for_each(check_file).map_err(Error::Write)?;
@@ -62,37 +64,37 @@ fn run(load: &Load) -> Result<ExitCode> {
     load.start_at.map_or(Ok(()), start::wait)?;
     // Before this line there is nothing to report, and a signal ends the process.
     signals.hold();
-    if load.find_max.is_some() {
-        match search::run(load, &mut session, &slice)? {
-            Some(rate) => slice = slice.at_rate(rate),
-            None => return Ok(ExitCode::FAILURE),
+    let (search, mut measured) = match load.find_max {
+        Some(objective) => {
+            let (search, last) = search::run(load, objective, &plan, &mut session, &side)?;
+            (Some(search), last)
         }
-    }
-    let progress = Progress::start(&slice, &plan.control);
-    let began = SystemTime::now() + slice.warmup;
-    let meter = MachineMeter::start(&side, &plan.control);
-    let mut sample = session.run(&slice)?;
-    let machine = meter.stop();
-    drop(progress);
+        None => {
+            let _progress = Progress::start(&slice, &plan.control);
+            (None, measure(&mut session, &slice, &plan, &side)?)
+        }
+    };
     let caught = signals.caught();
-    sample.faults += session.close()?;
-    let first_fault = session.first_fault();
+    measured.sample.faults += session.close()?;
     let run = Run {
         plan: &plan,
-        slice: &slice,
-        sample: &sample,
+        slice: &measured.slice,
+        sample: &measured.sample,
+        first_fault: session.first_fault(),
         latency: session.latency(),
-        first_fault,
-        started: began,
+        started: measured.started,
         side: &side,
-        machine: &machine,
+        machine: &measured.machine,
+        search,
         interrupted: caught.is_some(),
     };
-    let report = Report::new(&run, &load.percentiles.list);
-    let shown =
-        if load.json { output::json(&report) } else { output::text(&report.text(output::width())) };
+    let report = Report::new(run, &load.percentiles());
+    let shown = match load.json {
+        true => output::json(&report),
+        false => output::text(&report.text(output::width())),
+    };
     // The files are written even if stdout is closed, or on a full disk.
-    write_files(load, &report, &mut session, sample.elapsed, began)?;
+    write_files(load, &report, &mut session, &measured)?;
     Ok(match caught {
         _ if !shown? || !report.is_valid() => ExitCode::FAILURE,
         Some(signal) => ExitCode::from(SIGNALLED + signal),
@@ -105,11 +107,10 @@ fn write_files(
     load: &Load,
     report: &Report,
     session: &mut Session,
-    elapsed: Duration,
-    began: SystemTime,
+    measured: &Measured,
 ) -> Result<()> {
     if let Some(path) = &load.csv {
-        let bytes = csv(session.intervals(), report.load.message_bytes, &load.percentiles.list)?;
+        let bytes = csv(session.intervals(), report.load.message_bytes, &load.percentiles())?;
         write_whole(path, &bytes).map_err(Error::Write)?;
     }
     if let Some(path) = &load.hgrm {
@@ -118,12 +119,13 @@ fn write_files(
     }
     if let Some(path) = &load.log {
         let bytes = if load.has_intervals() {
-            log(report, session.intervals(), began)?
+            log(report, session.intervals(), measured.started)?
         } else {
             let latency = session.latency().clone();
             let messages = latency.response.len();
-            let whole = Interval { start: Duration::ZERO, length: elapsed, messages, latency };
-            log(report, std::iter::once(Ok(whole)), began)?
+            let length = measured.sample.elapsed;
+            let whole = Interval { start: Duration::ZERO, length, messages, latency };
+            log(report, std::iter::once(Ok(whole)), measured.started)?
         };
         write_whole(path, &bytes).map_err(Error::Write)?;
     }

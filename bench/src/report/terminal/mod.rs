@@ -7,86 +7,24 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use terminal_size::{Width, terminal_size_of};
 
-use crate::results::{Case, CaseCost, Fit, Metric, Outcome, Point, Reading, Scenario};
-use crate::statistics::{Estimate, Verdict};
+use crate::results::{Case, Fit, Outcome, Point, Scenario};
 
 use super::finding::{capitalised, slope_interval};
-use super::format::{Unit, digits, list};
+use super::format::{self, Unit, digits, list};
 use super::svg::harmless_text;
-use super::text_table::{Cell, Columns};
 use super::view;
+
+use columns::{COLUMNS, PER_CPU, unavailable};
+use text_table::{Cell, Columns};
+
+mod columns;
+mod text_table;
 
 /// Columns of a terminal that does not say how many it has.
 const WIDTH_UNKNOWN: usize = 80;
 
-/// A column of the tables.
-struct Column {
-    head: &'static str,
-    /// Place in the order of importance, 0 for the most important column.
-    rank: u8,
-    /// Whether the cells begin at the left edge of the column.
-    to_left: bool,
-    cell: fn(&Case, &Scenario) -> Cell,
-}
-
-/// Head of the column of messages per second of CPU time.
-const PER_CPU: &str = "msg/CPU s";
-
-/// All columns. In a narrow terminal, the columns of high rank are left out.
-const COLUMNS: [Column; 15] = [
-    column("server", 0, |case, _| Cell::new(&case.server)).left(),
-    column("value", 1, |case, scenario| {
-        let (_, unit) = view::metric(scenario.metric);
-        figure(case.finite_value().map(|value| value.median), unit)
-    }),
-    column("±", 5, |case, _| {
-        let spread = case.finite_value().map(|value| value.half_width());
-        figure(spread.filter(|spread| spread.is_finite()), Unit::Share)
-    }),
-    column("ratio", 2, |case, scenario| {
-        ratio(case, scenario, |ratio| format!("{:.3}", ratio.median))
-    }),
-    column("95 % interval", 4, |case, scenario| {
-        ratio(case, scenario, |ratio| format!("[{:.3}, {:.3}]", ratio.low, ratio.high))
-    }),
-    column("verdict", 3, verdict).left(),
-    column("offered/s", 6, |case, _| figure(case.load.offered_per_s, Unit::Number)),
-    column("p50", 11, |case, _| quantile(case, 0.5)),
-    column("p99", 9, |case, _| quantile(case, 0.99)),
-    column("CPU/msg", 7, |case, _| {
-        cost(case, Unit::Nanoseconds, |cost| cost.server_cpu_ns_per_message.clone())
-    }),
-    column(PER_CPU, 12, |case, _| {
-        let compared = case.comparison(Metric::MessagesPerCpuSecond);
-        compared.map_or(Cell::default(), |compared| {
-            let told_apart = compared.verdict != Verdict::NotDistinguishable;
-            let star = if told_apart { "*" } else { " " };
-            Cell::new(&format!("{:.3}{star}", compared.ratio.median))
-        })
-    }),
-    column("switches/msg", 10, |case, _| cost(case, Unit::Number, view::switches)),
-    column("syscalls/msg", 8, |case, _| {
-        cost(case, Unit::Number, |cost| {
-            let total = |_| cost.syscalls_total().unwrap_or(f64::NAN);
-            cost.syscalls_per_message.clone().map(total)
-        })
-    }),
-    column("memory/conn", 13, |case, _| {
-        cost(case, Unit::Bytes, |cost| cost.bytes_per_connection.clone())
-    }),
-    column("cores S+C", 14, |case, _| match &case.cost {
-        Some(cost) => {
-            let cores = [&cost.server_cores, &cost.client_cores].map(|cores| {
-                cores.value().map_or(UNAVAILABLE.to_owned(), |cores| format!("{cores:.2}"))
-            });
-            Cell::new(&cores.join("+"))
-        }
-        None => Cell::default(),
-    }),
-];
-
 /// Text in place of a figure that was not measured.
-const UNAVAILABLE: &str = super::format::UNAVAILABLE;
+const UNAVAILABLE: &str = format::UNAVAILABLE;
 
 const TITLE: Style = Style::new().bold();
 const SOFT: Style = Style::new().dimmed();
@@ -100,12 +38,32 @@ const WARNING: Style = AnsiColor::Yellow.on_default();
 /// environment sets another width. A pipe or a file gets no colours, and neither does a terminal with
 /// `NO_COLOR`. An error of stdout is ignored, since the report also goes to a file.
 pub fn print(scenario: &Scenario) {
+    let text = text(scenario, width_of_stdout());
+    let _ = anstream::AutoStream::auto(io::stdout()).write_all(text.as_bytes());
+}
+
+/// Prints a table on stdout, with the colours and the width of [`print`]. `by_rank` has the indices of
+/// the columns, the most important first. The first column begins at the left edge.
+pub fn print_table(title: &str, heads: &[&str], by_rank: &[usize], rows: &[Vec<String>]) {
+    let mut screen = Screen { text: String::from("\n"), room: width_of_stdout() };
+    screen.lines(TITLE, "", title);
+    let heads: Vec<Cell> = heads.iter().map(|head| Cell::new(head).styled(TITLE)).collect();
+    let cells = rows.iter().map(|row| row.iter().map(|text| Cell::new(text)).collect());
+    let rows: Vec<Vec<Cell>> = [heads.clone()].into_iter().chain(cells).collect();
+    let columns = Columns::fit(&rows.iter().collect::<Vec<_>>(), by_rank, screen.room);
+    for row in &rows {
+        screen.text += &columns.line(row, |index| index == 0);
+        screen.text.push('\n');
+    }
+    let hidden = by_rank.iter().filter(|index| !columns.shows(**index));
+    screen.heads("no room for ", hidden.map(|index| &heads[*index]), "; COLUMNS=200 shows all");
+    let _ = anstream::AutoStream::auto(io::stdout()).write_all(screen.text.as_bytes());
+}
+
+fn width_of_stdout() -> Option<usize> {
     let stdout = io::stdout();
-    let (terminal, size) = (stdout.is_terminal(), terminal_size_of(&stdout));
-    let columns = env::var("COLUMNS").ok();
-    let text =
-        text(scenario, room(columns.as_deref(), terminal, size.map(|(Width(width), _)| width)));
-    let _ = anstream::AutoStream::auto(stdout).write_all(text.as_bytes());
+    let size = terminal_size_of(&stdout).map(|(Width(width), _)| width);
+    room(env::var("COLUMNS").ok().as_deref(), stdout.is_terminal(), size)
 }
 
 /// The width of a line; `None` if lines may have any width.
@@ -143,8 +101,9 @@ pub fn text(scenario: &Scenario, room: Option<usize>) -> String {
     }
     let missing = (0..COLUMNS.len()).filter(|index| !by_rank.contains(index));
     let missing = missing.filter(|index| cells(*index).any(|cell| *cell == unavailable()));
-    screen.heads(&format!("{UNAVAILABLE}: "), missing, "");
-    let hidden = by_rank.iter().copied().filter(|index| !columns.shows(*index));
+    screen.heads(&format!("{UNAVAILABLE}: "), missing.map(|index| &heads[index]), "");
+    let hidden = by_rank.iter().filter(|index| !columns.shows(**index));
+    let hidden = hidden.map(|index| &heads[*index]);
     screen.heads("no room for ", hidden, "; report.html has all columns");
     if COLUMNS.iter().enumerate().any(|(i, column)| column.head == PER_CPU && columns.shows(i)) {
         let text = "messages per second of the server's CPU time, as a ratio to the reference; * told \
@@ -179,51 +138,49 @@ impl Screen {
         }
     }
 
-    /// Writes the heads of `columns` between two texts, if there are any.
-    fn heads(&mut self, before: &str, columns: impl Iterator<Item = usize>, after: &str) {
-        let heads: Vec<&str> = columns.map(|index| COLUMNS[index].head).collect();
+    /// Writes the heads of columns between two texts, if there are any.
+    fn heads<'a>(&mut self, before: &str, heads: impl Iterator<Item = &'a Cell>, after: &str) {
+        let heads: Vec<&str> = heads.map(Cell::text).collect();
         if !heads.is_empty() {
             self.lines(SOFT, "", &format!("{before}{}{after}", list(&heads)));
         }
     }
 
     /// Writes the reasons for missing cases and the flags, each once with the servers that it is about.
+    /// Failures come first.
     fn remarks(&mut self, point: &Point) {
-        let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let mut wrong: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        // The number orders the kinds of remarks, and chooses their style.
+        let mut remarks: BTreeMap<(usize, String), Vec<&str>> = BTreeMap::new();
         for case in asked_for(point) {
-            match &case.outcome {
-                Outcome::Skipped(reason) => skipped.entry(reason).or_default().push(&case.server),
-                Outcome::Failed(reason) => {
-                    wrong.entry(("failed, ", reason)).or_default().push(&case.server);
-                }
-                Outcome::Invalid(reason) => {
-                    wrong.entry(("invalid, ", reason)).or_default().push(&case.server);
-                }
-                Outcome::Measured | Outcome::Saturated => {}
-            }
-            for flag in &case.flags {
-                wrong.entry(("", flag)).or_default().push(&case.server);
+            let kind = match &case.outcome {
+                Outcome::Failed(_) => Some(0),
+                Outcome::Invalid(_) => Some(1),
+                Outcome::Skipped(_) => Some(3),
+                Outcome::Measured | Outcome::Saturated => None,
+            };
+            let outcome = kind.map(|kind| (kind, case.outcome.to_string()));
+            let flags = case.flags.iter().map(|flag| (2, flag.clone()));
+            for remark in outcome.into_iter().chain(flags) {
+                remarks.entry(remark).or_default().push(&case.server);
             }
         }
-        for ((what, reason), servers) in wrong {
-            let style = if what == "failed, " { BAD } else { WARNING };
-            self.lines(style, "! ", &format!("{}: {what}{reason}", servers.join(", ")));
-        }
-        for (reason, servers) in skipped {
-            self.lines(SOFT, "  ", &format!("{}: skipped, {reason}", servers.join(", ")));
+        for ((kind, remark), servers) in remarks {
+            let (style, start) =
+                [(BAD, "! "), (WARNING, "! "), (WARNING, "! "), (SOFT, "  ")][kind];
+            self.lines(style, start, &format!("{}: {remark}", servers.join(", ")));
         }
     }
 }
 
 fn title(point: &Point, scenario: &Scenario) -> String {
     let (metric, _) = view::metric(scenario.metric);
-    let compared = point.cases.iter().any(|case| !case.comparisons.is_empty());
     let reference = &scenario.reference;
-    let ratios = if compared {
+    let ratios = if point.cases.iter().any(|case| !case.comparisons.is_empty()) {
         format!("ratios to {reference}")
+    } else if point.case(reference).is_some_and(|case| case.finite_value().is_some()) {
+        "no ratios, since no other server was measured".to_owned()
     } else {
-        format!("no ratios, since {reference} and another server were not both measured")
+        format!("no ratios, since {reference} was not measured")
     };
     format!("{}, {}: {metric}; {ratios}", scenario.name, point.label)
 }
@@ -269,64 +226,6 @@ fn rows(point: &Point, scenario: &Scenario) -> Vec<Vec<Cell>> {
     let tried = asked_for(point).filter(|case| !matches!(case.outcome, Outcome::Skipped(_)));
     let row = |case| COLUMNS.iter().map(|column| (column.cell)(case, scenario)).collect();
     tried.map(row).collect()
-}
-
-const fn column(head: &'static str, rank: u8, cell: fn(&Case, &Scenario) -> Cell) -> Column {
-    Column { head, rank, to_left: false, cell }
-}
-
-impl Column {
-    const fn left(self) -> Column {
-        Column { to_left: true, ..self }
-    }
-}
-
-fn figure(value: Option<f64>, unit: Unit) -> Cell {
-    value.map_or(Cell::default(), |value| Cell::new(&unit.format(value)))
-}
-
-fn ratio(case: &Case, scenario: &Scenario, show: fn(&Estimate) -> String) -> Cell {
-    let compared = case.comparison(scenario.metric);
-    compared.map_or(Cell::default(), |compared| Cell::new(&show(&compared.ratio)))
-}
-
-fn quantile(case: &Case, quantile: f64) -> Cell {
-    let ns = case.user_latency().and_then(|latency| latency.at(quantile));
-    figure(ns.map(|ns| ns as f64), Unit::Nanoseconds)
-}
-
-/// A cost; empty if the case was not measured, and "unavailable" if only the cost was not.
-fn cost(case: &Case, unit: Unit, get: fn(&CaseCost) -> Reading<f64>) -> Cell {
-    let Some(cost) = &case.cost else { return Cell::default() };
-    get(cost).value().map_or(unavailable(), |value| figure(Some(*value), unit))
-}
-
-/// The verdict on a case, or why it has none. Only the reference itself is called so, and only if it
-/// was measured.
-fn verdict(case: &Case, scenario: &Scenario) -> Cell {
-    let compared = case.comparison(scenario.metric);
-    let (text, style) = match (&case.outcome, compared) {
-        (Outcome::Skipped(_), _) => ("skipped", SOFT),
-        (Outcome::Failed(_), _) => ("failed", BAD.bold()),
-        (Outcome::Invalid(_), _) => ("invalid", WARNING),
-        (Outcome::Saturated, _) => ("saturated", WARNING),
-        (Outcome::Measured, Some(compared)) if compared.unranked.is_some() => ("unranked", SOFT),
-        (Outcome::Measured, Some(compared)) => {
-            let style = match compared.verdict {
-                Verdict::Faster => GOOD,
-                Verdict::Slower => BAD,
-                Verdict::NotDistinguishable => SOFT,
-            };
-            (view::verdict(compared.metric, compared.verdict), style)
-        }
-        (Outcome::Measured, None) if case.server == scenario.reference => ("reference", SOFT),
-        (Outcome::Measured, None) => ("no ratio", SOFT),
-    };
-    Cell::new(text).styled(style)
-}
-
-fn unavailable() -> Cell {
-    Cell::new(UNAVAILABLE)
 }
 
 #[cfg(test)]

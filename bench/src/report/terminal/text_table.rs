@@ -3,7 +3,7 @@
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
-use super::svg::harmless_text;
+use super::super::svg::harmless_text;
 
 /// Blanks between two columns.
 const GAP: usize = 2;
@@ -31,6 +31,11 @@ impl Cell {
     /// The same text with another style.
     pub(super) fn styled(self, style: Style) -> Cell {
         Cell { style, ..self }
+    }
+
+    /// The text without its style.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The number of columns of the terminal that the text takes.
