@@ -303,9 +303,6 @@ impl Wire {
         protocol: &mut impl Protocol<T>,
         context: &mut Context<'_, T>,
     ) -> io::Result<()> {
-        if self.discards() {
-            return Ok(());
-        }
         if self.input.is_empty() {
             let done = self.deliver(bytes, protocol, context)?;
             if !self.closed {

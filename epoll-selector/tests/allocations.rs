@@ -128,6 +128,20 @@ fn a_conversation_allocates_nothing_for_a_message<S: Selector>(trigger: Trigger)
     assert_eq!(made, 0, "for 1000 exchanges");
 }
 
+/// Each read ends in the middle of a line, so there is always a rest to keep.
+fn a_rest_that_is_always_there_does_not_grow<S: Selector>(trigger: Trigger) {
+    let mut reactor = reactor::<S, _>(trigger, ());
+    let (mut client, server) = pair();
+    reactor.add(Conversation::new(server, Lines).until(Until::Bytes(b"\n")));
+    let mut live = None;
+    for _ in 0..2000 {
+        client.write_all(b"the end\nthe beginning of ").unwrap();
+        reactor.turn(Some(LONG)).unwrap();
+        let before = *live.get_or_insert(LIVE_BYTES.get());
+        assert!(LIVE_BYTES.get() <= before + 1000, "{} bytes more", LIVE_BYTES.get() - before);
+    }
+}
+
 /// Sends what one says to all.
 struct Member;
 
@@ -175,6 +189,7 @@ fn a_broadcast_allocates_once_however_many_hear_it<S: Selector>(trigger: Trigger
 on_every_selector!(
     the_echo_server_allocates_nothing_for_a_message,
     a_conversation_allocates_nothing_for_a_message,
+    a_rest_that_is_always_there_does_not_grow,
     a_broadcast_allocates_once_however_many_hear_it,
 );
 

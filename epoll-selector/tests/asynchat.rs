@@ -6,6 +6,8 @@ mod common;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use common::{LONG, a_while, pair, reactor, reset, run, until};
 use epoll_selector::{
     Context, Conversation, End, Producer, Protocol, Reactor, Selector, Talk, Trigger, Until,
 };
+use socket2::{SockRef, Socket};
 
 /// What a collector has seen.
 #[derive(Default)]
@@ -255,6 +258,65 @@ fn after_close_no_further_message_is_delivered<S: Selector>(trigger: Trigger) {
     assert!(matches!(reactor.shared().end, Some(End::Done)));
 }
 
+fn what_comes_after_close_is_thrown_away_and_does_not_reset_the_connection<S: Selector>(
+    trigger: Trigger,
+) {
+    let (mut client, server) = pair();
+    let mut reactor = reactor::<S, _>(trigger, Seen::default());
+    let collector = Collector { close_after: Some(1), ..Collector::default() };
+    reactor.add(Conversation::new(server, collector).until(Until::Bytes(b"\n")));
+    client.write_all(b"one\n").unwrap();
+    let talking = thread::spawn(move || {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap(); // The conversation is closed now.
+        // Far more than the buffers of both sockets hold.
+        client.write_all(&vec![b'\n'; 20_000_000]).unwrap();
+        answer
+    });
+    until_end(&mut reactor);
+    assert_eq!(talking.join().unwrap(), b"bye");
+    assert!(matches!(reactor.shared().end, Some(End::Done)));
+    assert_eq!(reactor.shared().messages.len(), 1);
+}
+
+fn a_peer_that_never_ends_its_stream_does_not_keep_a_closed_conversation<S: Selector>(
+    trigger: Trigger,
+) {
+    let (mut client, server) = pair();
+    let mut reactor = reactor::<S, _>(trigger, Seen::default());
+    let collector = Collector { close_after: Some(1), ..Collector::default() };
+    reactor.add(Conversation::new(server, collector).until(Until::Bytes(b"\n")));
+    client.write_all(b"one\n").unwrap();
+    until_end(&mut reactor); // Within 20 s; a peer that takes nothing has 30 s.
+    assert!(matches!(reactor.shared().end, Some(End::Done)));
+}
+
+/// Under edge triggering one event stands for all that has arrived, also for more than one turn reads.
+fn what_one_turn_does_not_read_is_read_without_another_event<S: Selector>(trigger: Trigger) {
+    struct Counts;
+    impl Protocol<usize> for Counts {
+        fn message(&mut self, message: &[u8], talk: &mut Talk<'_, usize>) -> io::Result<()> {
+            *talk.context.shared += message.len();
+            Ok(())
+        }
+    }
+    let (client, server) = UnixStream::pair().unwrap();
+    client.set_nonblocking(true).unwrap();
+    server.set_nonblocking(true).unwrap();
+    SockRef::from(&client).set_send_buffer_size(1 << 20).unwrap();
+    let mut queued = 0;
+    while let Ok(sent) = (&client).write(&[b'x'; 8192]) {
+        queued += sent;
+    }
+    let turn = 4 * echo::SCRATCH_BYTES;
+    assert!(queued > turn, "the socket holds only {queued} bytes");
+    let mut reactor = reactor::<S, _>(trigger, 0);
+    reactor.add(Conversation::new(Socket::from(OwnedFd::from(server)), Counts));
+    reactor.turn(Some(LONG)).unwrap();
+    assert_eq!(*reactor.shared(), turn, "the others get their turn");
+    until(&mut reactor, |received| *received == queued);
+}
+
 /// Sends one large answer, and closes when it is done.
 struct Large(Vec<u8>);
 
@@ -427,6 +489,9 @@ on_every_selector!(
     length_prefixed_messages_in_every_chunk_size,
     a_message_of_the_longest_length_is_delivered_and_a_longer_one_is_an_error,
     after_close_no_further_message_is_delivered,
+    what_comes_after_close_is_thrown_away_and_does_not_reset_the_connection,
+    a_peer_that_never_ends_its_stream_does_not_keep_a_closed_conversation,
+    what_one_turn_does_not_read_is_read_without_another_event,
     close_sends_all_300_000_bytes_first_though_the_peer_has_sent_too,
     a_peer_that_leaves_early_ends_its_conversation,
     a_half_close_loses_no_queued_output,
