@@ -131,7 +131,11 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> Result<R
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let mut environment = environment::before(&args.pin);
     let reference = entrants.iter().position(|entrant| entrant.name == args.reference);
-    let positions = (reference.unwrap_or_default(), entrants.len() - 1);
+    let reference = reference.ok_or_else(|| Error::UnknownReference {
+        name: args.reference.clone(),
+        known: entrants.iter().map(|entrant| entrant.name.as_str()).collect::<Vec<_>>().join(", "),
+    })?;
+    let positions = (reference, entrants.len() - 1);
     let mut runner = Runner {
         entrants,
         effort: Effort::of(args),
