@@ -107,6 +107,13 @@ impl<T> Context<'_, T> {
         self.registry.deadline.is_some()
     }
 
+    /// Whether the reactor needs this call to end: a stop was requested and has not begun, or its
+    /// time is over. A handler that computes asks between two pieces of work, and returns
+    /// [`Next::Again`](crate::Next::Again).
+    pub fn must_hurry(&self) -> bool {
+        self.registry.stop_to_begin().is_some() || self.registry.is_over()
+    }
+
     /// Ends [`Reactor::run`](crate::Reactor::run) with this error. It is for errors of the server
     /// itself, such as a listener that no longer works; an error of one connection is returned
     /// instead.

@@ -54,8 +54,6 @@ pub struct Reactor<S, T> {
     events: Vec<Event>,
     /// The calls of this turn that are still to be made.
     calls: VecDeque<Call>,
-    /// Whose request ends the loop, and how long the end may take.
-    stop: Option<(Arc<Stop>, Duration)>,
 }
 
 /// One call of one handler.
@@ -77,7 +75,6 @@ impl<S: Selector, T> Reactor<S, T> {
             registry: Registry::new(),
             events: Vec::new(),
             calls: VecDeque::new(),
-            stop: None,
         }
     }
 
@@ -91,7 +88,7 @@ impl<S: Selector, T> Reactor<S, T> {
     /// request between two calls, so a long turn does not delay it by more than one call.
     pub fn stop_on(&mut self, stop: Arc<Stop>, limit: Duration) {
         self.add(Bell(Arc::clone(&stop)));
-        self.stop = Some((stop, limit));
+        self.registry.stop_on = Some((stop, limit));
     }
 
     /// What the handlers share.
@@ -167,8 +164,7 @@ impl<S: Selector, T> Reactor<S, T> {
                 return Err(error);
             }
             self.look_at_stop();
-            // Without a stop in progress there is no look at the clock.
-            if self.registry.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if self.registry.is_over() {
                 return Ok(false);
             }
             let Some(call) = self.calls.pop_front() else { return Ok(true) };
@@ -216,16 +212,15 @@ impl<S: Selector, T> Reactor<S, T> {
         }
     }
 
-    /// Begins a stop if one was requested: sets the deadline and tells every handler.
+    /// Begins a stop if one was requested: sets the deadline and tells every handler. A second stop
+    /// only shortens the first.
     fn look_at_stop(&mut self) {
-        let stopping = self.registry.deadline.is_some();
-        let signal = self.stop.as_ref().filter(|(stop, _)| !stopping && stop.requested());
-        let signalled = signal.map(|(_, limit)| *limit);
-        let Some(limit) = self.registry.stop.take().or(signalled) else { return };
+        let Some(limit) = self.registry.stop_to_begin() else { return };
+        self.registry.stop = None;
         let deadline = Instant::now() + limit;
-        self.registry.deadline =
-            Some(self.registry.deadline.map_or(deadline, |first| first.min(deadline)));
-        if stopping {
+        let first = self.registry.deadline;
+        self.registry.deadline = Some(first.map_or(deadline, |first| first.min(deadline)));
+        if first.is_some() {
             return;
         }
         for token in self.registry.tokens() {

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use echo::Stop;
 use slab::Slab;
 
 use crate::{Handler, Interest, Token};
@@ -33,6 +35,8 @@ pub(crate) struct Registry<T> {
     pub(crate) closing: VecDeque<Token>,
     /// A stop that was asked for and has not begun.
     pub(crate) stop: Option<Duration>,
+    /// Whose request stops the loop, and how long the stop may take.
+    pub(crate) stop_on: Option<(Arc<Stop>, Duration)>,
     /// When the stop in progress ends.
     pub(crate) deadline: Option<Instant>,
     pub(crate) failure: Option<io::Error>,
@@ -69,6 +73,7 @@ impl<T> Registry<T> {
             again: Vec::new(),
             closing: VecDeque::new(),
             stop: None,
+            stop_on: None,
             deadline: None,
             failure: None,
             scratch: None,
@@ -142,6 +147,18 @@ impl<T> Registry<T> {
         if !std::mem::replace(&mut slot.again, true) {
             self.again.push(token);
         }
+    }
+
+    /// The time for a stop that was asked for and has not begun.
+    pub(crate) fn stop_to_begin(&self) -> Option<Duration> {
+        let signal = self.stop_on.as_ref().filter(|(stop, _)| stop.requested());
+        let signal = signal.filter(|_| self.deadline.is_none());
+        self.stop.or(signal.map(|(_, limit)| *limit))
+    }
+
+    /// Whether the time of a stop in progress is over. Without one there is no look at the clock.
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// The tokens of all handlers.

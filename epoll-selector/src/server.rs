@@ -53,9 +53,9 @@ impl Handler<Shared> for Client {
 
     fn ready(&mut self, event: Event, context: &mut Context<'_, Shared>) -> io::Result<Next> {
         let edge = context.trigger() == Trigger::Edge;
-        let Shared { scratch, tally, .. } = &mut *context.shared;
         let mut received = 0;
         loop {
+            let Shared { scratch, tally, .. } = &mut *context.shared;
             let step = tally.step(self.0.step(scratch), self.0.stream());
             if step.wants == Wants::Close {
                 return Ok(Next::Close);
@@ -71,7 +71,7 @@ impl Handler<Shared> for Client {
                 return Ok(self.wait());
             }
             received += step.received;
-            if received >= TURN_BYTES {
+            if received >= TURN_BYTES || context.must_hurry() {
                 return Ok(Next::Again);
             }
         }
@@ -111,8 +111,11 @@ impl Handler<Shared> for Datagrams {
     }
 
     fn ready(&mut self, _: Event, context: &mut Context<'_, Shared>) -> io::Result<Next> {
-        let Shared { scratch, tally, .. } = &mut *context.shared;
         for _ in 0..TURN_DATAGRAMS {
+            if context.must_hurry() {
+                break;
+            }
+            let Shared { scratch, tally, .. } = &mut *context.shared;
             match echo::echo_datagram(&self.0, scratch, tally) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -44,7 +44,7 @@ pub(crate) struct Wire {
     pub(crate) closed: bool,
     /// There may be more to read, and no event will say so.
     pub(crate) unread: bool,
-    /// A pause has interrupted the delivery: there may be whole messages in `input`.
+    /// The delivery was interrupted: there may be whole messages in `input`.
     held: bool,
     /// The outcome of the last flush.
     pub(crate) sent: Sent,
@@ -257,7 +257,7 @@ impl Wire {
         let end_may_follow = context.trigger() == Trigger::Edge && event.read_closed;
         self.unread = true;
         let mut received = 0;
-        while received < BYTES_PER_TURN && (self.listens() || self.discards()) {
+        while received < BYTES_PER_TURN && (self.listens() && !self.held || self.discards()) {
             let (count, emptied) = context.scratch(|buffer, context| {
                 let count = match (&self.stream).read(buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok((0, true)),
@@ -330,8 +330,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Delivers the messages in `bytes` until one is incomplete, the protocol pauses, or the outbox
-    /// is full. Returns the number of bytes that are done with.
+    /// Delivers the messages in `bytes` until one is incomplete, the protocol pauses, the outbox is
+    /// full, or the reactor must go on. Returns the number of bytes that are done with.
     fn deliver<T>(
         &mut self,
         bytes: &[u8],
@@ -340,7 +340,7 @@ impl Wire {
     ) -> io::Result<usize> {
         let mut done = 0;
         self.held = true;
-        while self.listens() {
+        while self.listens() && !context.must_hurry() {
             let (until, longest) = (self.until, self.longest);
             match until.find(&bytes[done..], self.searched, longest) {
                 Found::Message { body, end } => {
