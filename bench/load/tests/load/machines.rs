@@ -1,7 +1,7 @@
 //! Several machines: network namespaces, joined to the server's by a virtual cable (veth(4)).
 //!
-//! The test starts itself again in new user and network namespaces, where it may do what root may. It
-//! is skipped, with a line that says so, where the kernel or the container forbids that.
+//! The test starts itself again in new user and network namespaces, where it may do what root may.
+//! It is skipped, with a line that says so, where the kernel or the container forbids that.
 
 use std::env;
 use std::fs;

@@ -48,8 +48,8 @@ impl Server {
         Server::start_at(addr, |_, stream| echo(stream, &|_, _| Flaw::None))
     }
 
-    /// An echo server that calls `flaw` after each read. `flaw` gets the number of bytes echoed before
-    /// and the received bytes, may change these bytes, and says what to do with them.
+    /// An echo server that calls `flaw` after each read. `flaw` gets the number of bytes echoed
+    /// before and the received bytes, may change these bytes, and says what to do with them.
     pub(crate) fn with_flaw(
         flaw: impl Fn(u64, &mut Vec<u8>) -> Flaw + Send + Sync + 'static,
     ) -> Server {

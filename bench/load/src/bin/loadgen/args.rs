@@ -12,8 +12,8 @@ use crate::{start, units};
 /// Puts a load on an echo server, here or on another machine, and reports the result.
 ///
 /// Every byte that comes back is checked. The exit status is 0 if nothing went wrong; 1 if a
-/// connection failed or the figures are invalid; 2 if the command line makes no sense; 130 or 143 if
-/// SIGINT or SIGTERM ended the run early and nothing else was wrong.
+/// connection failed or the figures are invalid; 2 if the command line makes no sense; 130 or 143
+/// if SIGINT or SIGTERM ended the run early and nothing else was wrong.
 #[derive(Debug, Parser)]
 #[command(name = "loadgen", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -29,10 +29,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Add up the logs of several clients that ran at the same time
     ///
-    /// Adds up the distributions and the rates, and lists the parts first. Refuses a log that is given
-    /// twice, and an open loop beside a closed loop. What was wrong with a client is wrong with the
-    /// sum. Clients that did not run at the same time have no common rate. In both cases the exit
-    /// status is 1.
+    /// Adds up the distributions and the rates, and lists the parts first. Refuses a log that is
+    /// given twice, and an open loop beside a closed loop. What was wrong with a client is wrong
+    /// with the sum. Clients that did not run at the same time have no common rate. In both cases
+    /// the exit status is 1.
     Merge(Merge),
 }
 
@@ -183,7 +183,8 @@ struct Time {
     warmup: Option<Duration>,
 
     /// Open the connections, and start the load at this time: UTC, as 2026-11-21T17:00:00Z, or
-    /// seconds since 1970. Clients with the same time start together, and "merge" adds up their logs
+    /// seconds since 1970. Clients with the same time start together, and "merge" adds up their
+    /// logs
     #[arg(long, value_name = "TIME", value_parser = start::parse, conflicts_with = "find_max")]
     start_at: Option<SystemTime>,
 }
@@ -208,8 +209,8 @@ struct Schedule {
     #[arg(long, requires = "open_loop")]
     spin: bool,
 
-    /// Search the highest rate at which response times keep a promise, as in 'p99<1ms'. A rate counts
-    /// as too high after three runs, and is found when two more runs confirm it
+    /// Search the highest rate at which response times keep a promise, as in 'p99<1ms'. A rate
+    /// counts as too high after three runs, and is found when two more runs confirm it
     #[arg(long, value_name = "PROMISE", conflicts_with_all = ["churn", "messages"])]
     find_max: Option<Objective>,
 }
@@ -226,8 +227,9 @@ struct Machine {
     #[arg(long, value_name = "CPU")]
     pin: Vec<usize>,
 
-    /// A process of the server on this machine. The report has its CPU time and that of its children;
-    /// give it several times for several processes [default: those that listen at the address]
+    /// A process of the server on this machine. The report has its CPU time and that of its
+    /// children; give it several times for several processes [default: those that listen at the
+    /// address]
     #[arg(long = "server-pid", value_name = "PID")]
     server_pids: Vec<i32>,
 }
