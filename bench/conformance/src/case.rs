@@ -1,4 +1,4 @@
-//! What a case is: one promise of the contract, and how to see whether a server keeps it.
+//! A case: one promise of the contract, and how to test whether a server keeps it.
 
 use std::fmt;
 
@@ -6,93 +6,92 @@ use nix::sys::resource::{Resource, getrlimit};
 use server_process::address::Transport;
 use server_process::catalogue::Concurrency;
 
-use crate::stage::Stage;
+use crate::stage::{NO_LOCAL_PORT, Stage};
 use crate::subject::Subject;
-use crate::verdict::{Trouble, Verdict};
+use crate::verdict::{Failure, Trouble, Verdict};
 
-/// Descriptors of our own that a case may use beside those of its clients.
+/// Descriptors of this process that a case may use, besides the sockets of its clients.
 const DESCRIPTOR_RESERVE: u64 = 256;
 
 /// One promise of the contract, as a test.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// The behaviour it protects, as a test's name.
+    /// The behaviour that the case protects. It is the name of the test, and does not change.
     pub name: &'static str,
     /// What the contract says, in one line.
     pub says: &'static str,
-    /// What a server that fails usually does wrong.
+    /// The usual mistake of a server that fails.
     pub mistake: &'static str,
-    /// Where its author might look.
+    /// What the author of such a server can do.
     pub hint: &'static str,
-    /// What must be there for the case to mean anything.
+    /// What the case needs to make sense.
     pub(crate) needs: &'static [Need],
-    /// Talks to a server on the stage.
+    /// The test.
     pub(crate) run: fn(&Stage) -> Verdict,
 }
 
-/// What a case needs of a server, or of this machine.
+/// What a case needs of a server or of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// A process of ours: to be signalled, limited, and looked into by way of /proc.
+    /// A process that the suite has started: it can signal it, limit it and read its /proc.
     Process,
     /// The command line, the output and the exit status of the contract.
     Contract,
-    /// This many clients served at the same time.
+    /// This number of clients served at the same time.
     Clients(usize),
-    /// A limit to the clients served at the same time.
+    /// A limit of the clients served at the same time.
     ConcurrencyLimit,
-    /// Descriptors from some number on that it cannot serve.
+    /// A first descriptor number that the server cannot serve.
     DescriptorCeiling,
-    /// It sleeps when it has nothing to do.
+    /// A server that sleeps while it has nothing to do.
     Sleeps,
-    /// The cost of a message does not grow with the number of idle clients.
+    /// A cost of a message that does not grow with the number of idle clients.
     ScansNothing,
-    /// This many descriptors for our side of the connections.
+    /// This number of descriptors for the clients.
     Descriptors(u64),
-    /// TCP, for the ports and the resets that it has and a Unix-domain socket has not.
+    /// TCP: a Unix-domain socket has no port and no reset.
     Tcp,
 }
 
 impl Need {
-    /// Why the need is not met, if it is not.
+    /// Why the need is not met. `None` when it is met.
     pub(crate) fn unmet(self, subject: &Subject) -> Option<String> {
         let traits = &subject.traits;
         let (met, why) = match self {
             Need::Process => (
                 subject.is_process() && cfg!(target_os = "linux"),
-                "needs a process of ours on Linux, to signal it and look into its /proc".to_owned(),
+                "the suite must have started the server, on Linux: check -- COMMAND".to_owned(),
             ),
             Need::Contract => (
                 subject.keeps_contract(),
-                "needs the command line of the contract (--max-connections, --drain, ...)"
-                    .to_owned(),
+                "the server must take the options of the contract: check --contract".to_owned(),
             ),
             Need::Clients(count) => (
                 traits.concurrency.allows(count),
-                format!("serves {} at a time, the case needs {count}", traits.concurrency),
+                format!("the server serves {} at a time, too few", traits.concurrency),
             ),
             Need::ConcurrencyLimit => (
                 traits.concurrency != Concurrency::Unbounded,
-                "has no limit of its own to the clients served at the same time".to_owned(),
+                "the server declares no limit of clients at a time".to_owned(),
             ),
             Need::DescriptorCeiling => (
                 traits.descriptor_ceiling.is_some(),
-                "can serve a descriptor of any number".to_owned(),
+                "the server declares no limit of descriptor numbers".to_owned(),
             ),
-            Need::Sleeps => (!traits.spins, "spins, and says so".to_owned()),
-            Need::ScansNothing => {
-                (!traits.scans, "asks about every client for each message, and says so".to_owned())
-            }
+            Need::Sleeps => (!traits.spins, "the server declares that it spins".to_owned()),
+            Need::ScansNothing => (
+                !traits.scans,
+                "the server declares that it asks about every client for each message".to_owned(),
+            ),
             Need::Descriptors(count) => (
                 descriptors_allowed() >= count + DESCRIPTOR_RESERVE,
                 format!(
-                    "needs {} descriptors on our side, `ulimit -n` allows {}",
-                    count + DESCRIPTOR_RESERVE,
+                    "the suite needs more descriptors than the {} that `ulimit -n` allows",
                     descriptors_allowed()
                 ),
             ),
             Need::Tcp => {
-                (subject.transport == Transport::Tcp, "needs TCP, this is a Unix socket".to_owned())
+                (subject.transport == Transport::Tcp, "a Unix-domain socket has no port".to_owned())
             }
         };
         (!met).then_some(why)
@@ -102,56 +101,49 @@ impl Need {
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The server keeps this promise.
+    /// The server keeps the promise.
     Pass,
-    /// It does not.
+    /// The server breaks the promise.
     Fail(Failure),
-    /// The case means nothing for this server, and why.
+    /// The case does not apply to this server or this machine, and why.
     NotApplicable(String),
 }
 
-/// A failure with all that helps to find its cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What a server that keeps the contract does.
-    pub expected: String,
-    /// What this one did.
-    pub seen: String,
-    /// What became of the server itself, where it ended unasked.
-    pub notes: Vec<String>,
-}
-
 impl Case {
-    /// Why the case means nothing for this server, if so.
-    fn not_applicable(&self, subject: &Subject) -> Option<String> {
-        self.needs.iter().find_map(|need| need.unmet(subject))
-    }
-
-    /// Runs the case, on servers of its own where they can be started.
+    /// Runs the case. Starts servers for it, unless the subject is an address.
     pub fn run(&self, subject: &Subject) -> Outcome {
-        if let Some(why) = self.not_applicable(subject) {
+        if let Some(why) = self.needs.iter().find_map(|need| need.unmet(subject)) {
             return Outcome::NotApplicable(why);
         }
         let stage = Stage::new(subject);
         match (self.run)(&stage) {
             Ok(()) => Outcome::Pass,
             Err(Trouble::NotApplicable(why)) => Outcome::NotApplicable(why),
-            Err(Trouble::Fails { expected, seen }) => {
-                Outcome::Fail(Failure { expected, seen, notes: stage.notes() })
-            }
+            Err(Trouble::NoLocalPort) => Outcome::NotApplicable(NO_LOCAL_PORT.to_owned()),
+            Err(Trouble::Fails(failure)) => Outcome::Fail(failure),
         }
     }
 
-    /// A failure in words, for whoever has to find the mistake.
-    pub fn explain(&self, failure: &Failure) -> String {
-        let mut text = format!(
-            "contract: {}\nexpected: {}\nseen:     {}\n",
-            self.says, failure.expected, failure.seen
-        );
-        for note in &failure.notes {
-            text += &format!("server:   {note}\n");
+    /// A failure as pairs of a title and a text, for the person who looks for the mistake. A text may
+    /// have several lines.
+    pub fn explain(&self, failure: &Failure) -> Vec<(&'static str, String)> {
+        let mut rows = vec![
+            ("contract", self.says.to_owned()),
+            ("expected", failure.expected.clone()),
+            ("seen", failure.seen.clone()),
+        ];
+        match &failure.cause {
+            Some(cause) => {
+                rows.push(("cause", cause.headline()));
+                rows.extend(cause.last_words().map(|words| ("", words)));
+                rows.push(("hint", cause.advice().unwrap_or_else(|| self.hint.to_owned())));
+            }
+            None => {
+                rows.push(("likely", self.mistake.to_owned()));
+                rows.push(("hint", self.hint.to_owned()));
+            }
         }
-        text + &format!("likely:   {}\nhint:     {}\n", self.mistake, self.hint)
+        rows
     }
 }
 
@@ -161,7 +153,7 @@ impl fmt::Debug for Case {
     }
 }
 
-/// Descriptors that this process may open: our side of every connection takes one.
+/// The number of descriptors that this process may open. Each client needs one.
 fn descriptors_allowed() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }

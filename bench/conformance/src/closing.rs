@@ -1,68 +1,81 @@
 //! How connections end: by half-close, by reset, and two thousand times in a row.
 
+use std::time::Duration;
+
 use crate::case::{Case, Need};
 use crate::client::Client;
-use crate::stage::{Server, Stage};
-use crate::verdict::Verdict;
+use crate::server::Server;
+use crate::stage::Stage;
+use crate::verdict::{Verdict, not_applicable};
+
+/// How long a client waits for room in the backlog of a stopped server: an established connection takes
+/// a millisecond.
+const BACKLOG_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What the cases about a half-close with bytes protect.
+const ECHO_THEN_CLOSE: &str = "all that was received is echoed, then the server closes its side";
+
+/// What the cases about a reset protect.
+const ONE_RESET: &str = "a peer resets: its connection ends, and no other client notices";
 
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "half_close_with_nothing_queued",
-        says: "after a half-close the server closes its side",
-        mistake: "the server does not take read() = 0 for the end of the stream",
+        says: "after a half-close, the server closes its side",
+        mistake: "the server does not take a read() of 0 bytes for the end of the stream",
         hint: "when read() returns 0, close the connection; do not read again",
         needs: &[],
         run: half_close_with_nothing_queued,
     },
     Case {
         name: "half_close_after_a_message",
-        says: "all that was received is echoed, then the server closes its side",
-        mistake: "the server closes when it learns of the half-close (EPOLLRDHUP, POLLHUP) and not when \
-                  it has read to the end",
-        hint: "a half-close says that the client sends no more, not that it wants no more: read until \
-               read() returns 0, write it all, then close",
+        says: ECHO_THEN_CLOSE,
+        mistake: "the server closes when it learns of the half-close (EPOLLRDHUP, POLLHUP), before it \
+                  has read all bytes",
+        hint: "after a half-close the client sends no more, but still reads: read until read() returns \
+               0, write all bytes, then close",
         needs: &[],
         run: half_close_after_a_message,
     },
     Case {
         name: "half_close_with_data_queued",
-        says: "all that was received is echoed, then the server closes its side",
-        mistake: "the server closes on end of stream though write() has not taken everything yet",
-        hint: "on end of stream stop reading; close only when the bytes not yet written are written",
+        says: ECHO_THEN_CLOSE,
+        mistake: "the server closes at end of stream, when write() has not taken all bytes yet",
+        hint: "at end of stream stop reading; close when all bytes are written",
         needs: &[],
         run: half_close_with_data_queued,
     },
     Case {
         name: "reset_in_mid_message",
-        says: "a peer resets: that connection ends, no other notices",
-        mistake: "an error of one client's read() or write() ends the server, or a loop over all clients",
-        hint: "treat ECONNRESET like end of stream: close this connection and go on",
+        says: ONE_RESET,
+        mistake: "an error of one client's read() or write() ends the server, or its loop over clients",
+        hint: "treat ECONNRESET like end of stream: close this connection and continue",
         needs: &[],
         run: reset_in_mid_message,
     },
     Case {
         name: "reset_with_output_pending",
-        says: "a peer resets: that connection ends, no other notices",
-        mistake: "write() to a peer that is gone raises SIGPIPE, or its error is not expected",
+        says: ONE_RESET,
+        mistake: "write() after the reset raises SIGPIPE, or returns an error that ends the server",
         hint: "ignore SIGPIPE or send with MSG_NOSIGNAL; close the connection on EPIPE and ECONNRESET",
         needs: &[],
         run: reset_with_output_pending,
     },
     Case {
         name: "reset_before_accept",
-        says: "errors of accept that concern one peer are survived",
-        mistake: "the server ends on ECONNABORTED, or on an error of the socket it has just accepted",
-        hint: "accept(2), \"Error handling\": most of its errors belong to one client; so do those of \
-               setsockopt() and getpeername() on what it returned",
+        says: "the server survives errors of accept that concern one peer",
+        mistake: "ECONNABORTED ends the server, or an error of the socket that it has just accepted",
+        hint: "accept(2), \"Error handling\": most errors of accept() belong to one client; so do errors \
+               of setsockopt() and getpeername() on the new socket",
         needs: &[Need::Process],
         run: reset_before_accept,
     },
     Case {
         name: "two_thousand_connections_leak_nothing",
         says: "a connection that has ended leaves no descriptor, thread or child behind",
-        mistake: "some way to end (end of stream, reset, close with unread data) does not close the \
+        mistake: "one way to end (end of stream, reset, close with unread data) does not close the \
                   socket, join the thread or wait for the child",
-        hint: "look at /proc/PID/fd and /proc/PID/task while connections come and go",
+        hint: "look at /proc/PID/fd and /proc/PID/task while clients come and go",
         needs: &[],
         run: two_thousand_connections_leak_nothing,
     },
@@ -78,7 +91,7 @@ fn half_close_with_nothing_queued(stage: &Stage) -> Verdict {
     client.expect_end()
 }
 
-/// Data and FIN arrive in one go: there may be only one event for both.
+/// Data and FIN arrive together, so the server may get one event for both.
 fn half_close_after_a_message(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     for size in [1, 100, 5_000, 50_000] {
@@ -90,8 +103,8 @@ fn half_close_after_a_message(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// The client reads nothing until every buffer on the way is full: the server has bytes left that
-/// write() would not take when it learns of the half-close.
+/// The client reads nothing until all buffers on the way are full. The server then has bytes that write()
+/// did not take when it learns of the half-close.
 fn half_close_with_data_queued(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut stuck = server.stuck(1)?;
@@ -99,7 +112,7 @@ fn half_close_with_data_queued(stage: &Stage) -> Verdict {
     stuck.iter_mut().try_for_each(|client| client.expect_end())
 }
 
-/// A client that was there before, where the server can serve two.
+/// A client that connects before the others. `None` where the server serves one client at a time.
 fn bystander(server: &Server, stage: &Stage) -> Verdict<Option<Client>> {
     if stage.subject().at_most(2) < 2 {
         return Ok(None);
@@ -135,13 +148,19 @@ fn reset_with_output_pending(stage: &Stage) -> Verdict {
     Ok(())
 }
 
-/// SIGSTOP makes sure that the server accepts none of them before its reset.
+/// SIGSTOP keeps the server from accepting a client before the client resets.
 fn reset_before_accept(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     server.expect_service()?;
     server.freeze()?;
-    for size in [0, 1, 100] {
-        let mut client = server.connect()?;
+    for (before, size) in [0, 1, 100].into_iter().enumerate() {
+        let mut client = server.begin()?;
+        if !client.is_connected_within(BACKLOG_TIMEOUT) {
+            server.thaw()?;
+            return not_applicable(format_args!(
+                "the backlog holds {before} connections, too few: pass a larger one to listen()"
+            ));
+        }
         client.send(size)?;
         client.reset();
     }
@@ -151,23 +170,23 @@ fn reset_before_accept(stage: &Stage) -> Verdict {
 
 fn two_thousand_connections_leak_nothing(stage: &Stage) -> Verdict {
     let server = stage.start()?;
-    // What is made once and kept, such as a thread's stack for the next thread, is made now.
+    // A server makes some things once and keeps them, such as the stack for the next thread.
     connections(&server, 16)?;
     let before = server.settled()?;
     connections(&server, 2000)?;
     server.expect_holds_no_more_than(before)
 }
 
-/// Connections one after the other, ended in all the ways there are.
+/// Connections one after the other, which end in four ways.
 fn connections(server: &Server, count: usize) -> Verdict {
     for number in 0..count {
         let mut client = server.connect()?;
         match number % 4 {
-            // Never said a word.
+            // The client sends nothing.
             0 => drop(client),
-            // Has everything back.
+            // The client has all bytes back.
             1 => client.exchange(10)?,
-            // Does not read its answer: the kernel resets on close.
+            // The client does not read its answer, so its kernel resets the connection.
             2 => client.send(10)?,
             _ => {
                 client.exchange(10)?;
@@ -175,6 +194,6 @@ fn connections(server: &Server, count: usize) -> Verdict {
             }
         }
     }
-    // The last of them is accepted behind all the others.
+    // The server accepts this client after all others.
     server.expect_service()
 }

@@ -1,36 +1,40 @@
-//! Echo over UDP (RFC 862): each datagram comes back whole, once, to whoever sent it.
+//! Echo over UDP (RFC 862): each datagram comes back whole and once, to its sender.
 //!
-//! There is no connection here, and so nothing to accept, to half-close or to limit. What UDP may lose
-//! on a real network it does not on loopback while the buffers hold it: these cases stay far below.
+//! UDP has no connections: nothing to accept, to half-close or to limit. UDP may lose datagrams on a real
+//! network. On loopback it loses none while the buffers have room, and these cases send far less.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::case::{Case, Need};
-use crate::limits::expect_refusal;
 use crate::pattern::Pattern;
-use crate::stage::{SILENCE, Server, Stage};
-use crate::verdict::{Verdict, fails};
+use crate::server::{SILENCE, Server};
+use crate::stage::Stage;
+use crate::verdict::{Verdict, fails, fails_because};
+use crate::watch::{LOOK_INTERVAL, Watch};
+use crate::words;
 
-/// The most that a UDP datagram over IPv4 carries, in bytes (udp(7)).
+/// The most bytes of a UDP datagram over IPv4 (udp(7)).
 const LARGEST: usize = 65_507;
 
-/// Datagrams that wait at the server at the same time: few enough for any socket's buffer.
+/// Datagrams that wait at the server at the same time: few enough for the buffer of any socket.
 const BURST: usize = 50;
 
-const WHOLE: &str = "a datagram comes back whole and once, to whoever sent it";
+/// What most of these cases protect.
+const WHOLE: &str = "a datagram comes back whole and once, to its sender";
 
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "datagram_of_one_byte",
         says: WHOLE,
-        mistake: "the server does not answer, or answers somebody else",
-        hint: "send what recvfrom() returned to the address that it returned with it",
+        mistake: "the server does not answer, or answers another address",
+        hint: "send the bytes of recvfrom() to the address that recvfrom() returned",
         needs: &[],
         run: one_byte,
     },
@@ -38,38 +42,38 @@ pub(crate) const CASES: &[Case] = &[
         name: "datagram_of_no_bytes",
         says: WHOLE,
         mistake: "the server takes a length of 0 for the end of a stream",
-        hint: "a datagram may be empty: only TCP says with 0 that the peer has finished",
+        hint: "a datagram may be empty: only over TCP does 0 mean the end of the stream",
         needs: &[],
         run: empty,
     },
     Case {
         name: "datagram_of_the_largest_size",
         says: WHOLE,
-        mistake: "the server's buffer is smaller than a datagram can be: the rest is cut off",
-        hint: "receive into 65 535 bytes: what does not fit is gone, there is no second read",
+        mistake: "the server's buffer is smaller than the largest datagram, and the rest is lost",
+        hint: "receive into 65 535 bytes: bytes that do not fit cannot be read later",
         needs: &[],
         run: largest,
     },
     Case {
         name: "datagrams_keep_their_boundaries",
         says: WHOLE,
-        mistake: "the server collects datagrams and sends them back as one, or drops what is queued",
-        hint: "one sendto() for each recvfrom(), of as many bytes; go on until none is left",
+        mistake: "the server sends several datagrams back as one, or drops datagrams that wait",
+        hint: "call sendto() once for each recvfrom(), with as many bytes; repeat until none waits",
         needs: &[],
         run: boundaries,
     },
     Case {
         name: "a_hundred_senders_get_their_own_back",
         says: WHOLE,
-        mistake: "the server answers the sender it saw first, or last",
-        hint: "the address belongs to the datagram: use the one of this recvfrom()",
+        mistake: "the server answers the sender that it saw first, or last",
+        hint: "each datagram has an address: use the one that the same recvfrom() returned",
         needs: &[Need::Descriptors(100)],
         run: a_hundred_senders,
     },
     Case {
         name: "a_sender_that_is_gone_is_nobody_elses_business",
-        says: "what one client does is no other's business",
-        mistake: "the server ends when an answer cannot be delivered (ECONNREFUSED)",
+        says: "a client that has left does not disturb others",
+        mistake: "an answer that cannot be delivered (ECONNREFUSED) ends the server",
         hint: "an error of sendto() concerns one datagram: count it, and receive the next",
         needs: &[],
         run: a_sender_that_is_gone,
@@ -77,8 +81,8 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "sigterm_echoes_the_datagrams_that_have_arrived",
         says: "SIGTERM: stop, finish what is pending, exit 0",
-        mistake: "the server ends at once, or with the signal's status, and drops what is queued",
-        hint: "after the signal go on receiving until there is nothing left, then exit 0",
+        mistake: "the server ends at once, or by the signal, and drops the datagrams that wait",
+        hint: "after the signal, receive until no datagram waits, then exit with 0",
         needs: &[Need::Process, Need::Contract],
         run: sigterm,
     },
@@ -86,34 +90,27 @@ pub(crate) const CASES: &[Case] = &[
         name: "stdout_has_exactly_one_line_over_udp",
         says: "stdout: exactly one line, `listening on ADDR`",
         mistake: "the server logs to stdout",
-        hint: "everything but the first line belongs on stderr",
+        hint: "print only the first line to stdout, and all others to stderr",
         needs: &[Need::Process, Need::Contract],
         run: stdout_has_one_line,
     },
     Case {
         name: "sigterm_under_a_flood_ends_within_drain",
         says: "SIGTERM: what is pending is given at most --drain, then exit 0",
-        mistake: "the server goes on until nothing is left, and there is always more",
-        hint: "bound the end by time, or by a number of datagrams: nobody can be told to stop sending",
+        mistake: "the server receives until no datagram waits, and another always waits",
+        hint: "limit the drain by time or by a number of datagrams: senders do not stop",
         needs: &[Need::Process, Need::Contract],
         run: sigterm_under_a_flood,
     },
-    Case {
-        name: "a_unix_address_is_refused_over_udp",
-        says: "bad arguments: a message on stderr, exit 2; never a panic",
-        mistake: "the server fails when it binds, as if the address were taken, or ignores it",
-        hint: "a Unix-domain address names no UDP socket: say so before you bind",
-        needs: &[Need::Contract],
-        run: |stage| expect_refusal(&stage.run_to_end(&["--addr", "unix:/nowhere"])?, 2),
-    },
 ];
 
-/// A client: what it sends is a stream of its own, cut into datagrams.
+/// A client, which sends a stream of bytes of its own as datagrams.
 struct Sender {
     socket: UdpSocket,
     pattern: Pattern,
     sent: u64,
-    patience: Duration,
+    timeout: Duration,
+    watch: Option<Watch>,
 }
 
 impl Sender {
@@ -125,9 +122,10 @@ impl Sender {
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = UdpSocket::bind(any)?;
-        socket.connect(addr)?; // From now on the kernel drops what anybody else sends (udp(7)).
+        socket.connect(addr)?; // The kernel now drops datagrams from other addresses (udp(7)).
         let pattern = stage.subject().pattern().of_client(number);
-        Ok(Sender { socket, pattern, sent: 0, patience: stage.subject().patience })
+        let (timeout, watch) = (stage.subject().timeout, server.watch());
+        Ok(Sender { socket, pattern, sent: 0, timeout, watch })
     }
 
     /// Sends the next `size` bytes as one datagram, and returns them.
@@ -141,10 +139,12 @@ impl Sender {
         Ok(datagram)
     }
 
-    /// Receives one datagram, or none within `limit`.
+    /// Receives one datagram. Returns `None` after `limit`, or earlier when the server has slept for so
+    /// long that no answer can come.
     fn receive(&mut self, limit: Duration) -> Verdict<Option<Vec<u8>>> {
         let mut buffer = vec![0; 1 << 16];
-        self.socket.set_read_timeout(Some(limit))?;
+        self.socket.set_read_timeout(Some(limit.min(LOOK_INTERVAL)))?;
+        let (deadline, mut awake) = (Instant::now() + limit, Instant::now());
         loop {
             match self.socket.recv(&mut buffer) {
                 Ok(length) => {
@@ -153,30 +153,43 @@ impl Sender {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // SO_RCVTIMEO has passed (socket(7)).
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return fails("a server that receives", error),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return self.fails("a server that receives", error),
+            }
+            let watch = self.watch.as_ref();
+            if Instant::now() >= deadline
+                || watch.is_some_and(|watch| watch.has_stalled(&mut awake))
+            {
+                return Ok(None);
             }
         }
     }
 
-    /// Expects just these datagrams, in any order: UDP keeps none.
+    /// A failure that this client sees.
+    fn fails<T>(&self, expected: impl fmt::Display, seen: impl fmt::Display) -> Verdict<T> {
+        let cause = self.watch.as_ref().and_then(|watch| watch.cause(Duration::ZERO));
+        fails_because(cause, expected, seen)
+    }
+
+    /// Expects these datagrams and no others, in any order: UDP keeps no order.
     fn expect(&mut self, mut datagrams: Vec<Vec<u8>>) -> Verdict {
         let all = datagrams.len();
         while !datagrams.is_empty() {
             let back = all - datagrams.len();
-            let Some(received) = self.receive(self.patience)? else {
-                return fails(
-                    format_args!("{all} datagrams"),
-                    format_args!("{back}, and no more within {:?}", self.patience),
+            let Some(received) = self.receive(self.timeout)? else {
+                let limit = words::duration(self.timeout);
+                return self.fails(
+                    format_args!("{all} datagrams back, without a pause of {limit}"),
+                    format_args!("{back} datagrams"),
                 );
             };
             let Some(place) = datagrams.iter().position(|datagram| *datagram == received) else {
                 let expected: Vec<_> = datagrams.iter().take(5).map(Vec::len).collect();
-                return fails(
-                    format_args!("a datagram that was sent; the next ones have {expected:?} bytes"),
+                return self.fails(
+                    format_args!("a datagram that was sent; the next have {expected:?} bytes"),
                     format_args!(
-                        "another one, of {} bytes, after {back} good ones",
-                        received.len()
+                        "another datagram, of {}, after {back} right ones",
+                        words::bytes(received.len() as u64)
                     ),
                 );
             };
@@ -184,7 +197,10 @@ impl Sender {
         }
         match self.receive(SILENCE)? {
             None => Ok(()),
-            Some(more) => fails("each datagram once", format_args!("{} bytes more", more.len())),
+            Some(more) => {
+                let more = words::bytes(more.len() as u64);
+                self.fails("each datagram once", format_args!("one more, of {more}"))
+            }
         }
     }
 
@@ -202,7 +218,7 @@ fn empty(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut sender = Sender::new(stage, &server, 0)?;
     sender.exchange(0)?;
-    sender.exchange(10) // The server goes on.
+    sender.exchange(10) // The server still runs.
 }
 
 fn largest(stage: &Stage) -> Verdict {
@@ -211,7 +227,7 @@ fn largest(stage: &Stage) -> Verdict {
     [1472, 1473, 9000, LARGEST].into_iter().try_for_each(|size| sender.exchange(size))
 }
 
-/// Where the server can be stopped, all datagrams wait at its socket before it reads the first.
+/// If the suite can stop the server, all datagrams wait at its socket before it reads the first.
 fn boundaries(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut sender = Sender::new(stage, &server, 0)?;
@@ -227,7 +243,7 @@ fn boundaries(stage: &Stage) -> Verdict {
     sender.expect(datagrams)
 }
 
-/// All send before the first one reads.
+/// All clients send before the first reads.
 fn a_hundred_senders(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut senders = Vec::new();
@@ -236,10 +252,10 @@ fn a_hundred_senders(stage: &Stage) -> Verdict {
     }
     let sent = senders.iter_mut().map(|sender| sender.send(100)).collect::<Verdict<Vec<_>>>()?;
     for (sender, datagram) in senders.iter_mut().zip(sent).rev() {
-        match sender.receive(sender.patience)? {
+        match sender.receive(sender.timeout)? {
             Some(received) if received == datagram => {}
-            Some(_) => return fails("each its own bytes", "the bytes of another client"),
-            None => return fails("an answer to each of 100 clients", "none for one of them"),
+            Some(_) => return sender.fails("the client's own bytes", "bytes of another client"),
+            None => return sender.fails("an answer to each of 100 clients", "one got no answer"),
         }
     }
     Ok(())
@@ -254,7 +270,7 @@ fn a_sender_that_is_gone(stage: &Stage) -> Verdict {
     [100, 200, 300].into_iter().try_for_each(|size| other.exchange(size))
 }
 
-/// The server is stopped meanwhile, so that the datagrams are at its socket before the signal is.
+/// The server is stopped meanwhile, so that the datagrams arrive at its socket before the signal.
 fn sigterm(stage: &Stage) -> Verdict {
     let server = stage.start()?;
     let mut sender = Sender::new(stage, &server, 0)?;
@@ -267,7 +283,7 @@ fn sigterm(stage: &Stage) -> Verdict {
     server.expect_exit_0().map(drop)
 }
 
-/// With some work for each datagram the server is slower than the sender: there is always another.
+/// With some work for each datagram, the server is slower than the sender: another always waits.
 fn sigterm_under_a_flood(stage: &Stage) -> Verdict {
     let server = stage.start_with(&["--drain", "200ms", "--work", "1ms"])?;
     let mut sender = Sender::new(stage, &server, 0)?;
@@ -276,10 +292,10 @@ fn sigterm_under_a_flood(stage: &Stage) -> Verdict {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                let _ = sender.send(100); // Refused, once the server has ended.
+                let _ = sender.send(100); // Refused after the end of the server.
             }
         });
-        thread::sleep(SILENCE); // By now its buffer is full.
+        thread::sleep(SILENCE); // The buffer of the server's socket is full after it.
         let ended = server.signal(Signal::SIGTERM).and_then(|()| server.expect_exit_0());
         stop.store(true, Ordering::Relaxed);
         ended.map(drop)

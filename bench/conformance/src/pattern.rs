@@ -1,23 +1,23 @@
-//! What the clients send: bytes of which each run says where in the stream it belongs.
+//! The bytes that clients send. Each run of a few bytes tells its place in the stream.
 
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Bytes after which the pattern repeats. A prime, so that no buffer size divides it: two blocks of a
+/// The bytes after which the pattern repeats. It is a prime, so no buffer size divides it: two blocks of a
 /// power of two that change places never look alike.
 const PERIOD: usize = 65_521;
 
-/// Bytes that tell a place in the pattern from all others.
+/// The number of bytes that identify a place in the pattern.
 const RUN: usize = 8;
 
-/// An endless stream of bytes, random but the same for the same seed. Cheap to clone.
+/// An endless stream of random bytes. The same seed gives the same bytes. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
-    /// Twice the period, so that any run of one period is in one piece.
+    /// Two periods, so that each run of up to one period is contiguous.
     bytes: Arc<[u8]>,
-    /// Where in the period the stream begins.
+    /// The place in the period where the stream begins.
     phase: usize,
 }
 
@@ -30,15 +30,15 @@ impl Pattern {
         Pattern { bytes: bytes.into(), phase: 0 }
     }
 
-    /// The same bytes with another beginning, for the `number`th client: what one client gets of
-    /// another's is a mismatch.
+    /// The stream of the `number`th client: the same bytes with another beginning. The bytes of one
+    /// client are wrong for another.
     pub(crate) fn of_client(&self, number: usize) -> Pattern {
-        // Far enough apart that the streams of neighbours do not overlap for a while.
+        // The streams of neighbours overlap only after this number of bytes.
         const STRIDE: usize = 9_973;
         Pattern { bytes: Arc::clone(&self.bytes), phase: (number % PERIOD) * STRIDE % PERIOD }
     }
 
-    /// The bytes from `offset` on: at least one, at most `count` and at most a period.
+    /// The bytes from `offset` on: at least one, at most `count`, and at most one period.
     pub(crate) fn at(&self, offset: u64, count: usize) -> &[u8] {
         let start = (offset % PERIOD as u64) as usize + self.phase;
         let start = start % PERIOD;
@@ -50,7 +50,8 @@ impl Pattern {
         PERIOD
     }
 
-    /// What is wrong with `received`, at most a period of bytes that should be those from `offset` on.
+    /// What is wrong with `received`, which should be the bytes from `offset` on. `received` is at most one
+    /// period long. `None` when the bytes are right.
     pub(crate) fn complaint(&self, offset: u64, received: &[u8]) -> Option<String> {
         let expected = self.at(offset, received.len());
         if expected == received {
@@ -59,28 +60,27 @@ impl Pattern {
         let wrong = expected.iter().zip(received).position(|(a, b)| a != b)?;
         let place = offset + wrong as u64;
         let cause = match self.place_of(&received[wrong..], place) {
-            Some(0) | None => "a byte of another value".to_owned(),
+            Some(0) | None => "has another value".to_owned(),
             Some(ahead) if ahead > 0 => {
-                format!("what belongs {ahead} bytes further on: bytes were lost or changed places")
+                format!("is the byte {ahead} places later: bytes were lost or changed places")
             }
             Some(behind) => {
-                format!(
-                    "what belongs {} bytes before: bytes were repeated or changed places",
-                    -behind
-                )
+                let before = -behind;
+                format!("is the byte {before} places before: bytes were repeated or changed places")
             }
         };
-        Some(format!("byte {place} of the stream is {cause}"))
+        Some(format!("byte {place} of the stream {cause}"))
     }
 
-    /// How far from `place` the first bytes of `received` belong, if they are ours at all.
+    /// The distance from `place` to the right place of the first bytes of `received`. `None` when they
+    /// are not bytes of the pattern.
     fn place_of(&self, received: &[u8], place: u64) -> Option<i64> {
         let run = received.get(..RUN)?;
         let here = (place % PERIOD as u64) as usize + self.phase;
         let found = self.bytes.windows(RUN).position(|window| window == run)?;
         let ahead = (found + 2 * PERIOD - here) % PERIOD;
         let ahead = i64::try_from(ahead).ok()?;
-        // Of the two ways around the circle, the shorter.
+        // The pattern is a circle: take the shorter of the two ways.
         Some(if ahead > PERIOD as i64 / 2 { ahead - PERIOD as i64 } else { ahead })
     }
 }
@@ -90,21 +90,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_is_wrong() {
+    fn a_complaint_names_the_place_and_the_kind_of_the_fault() {
         let pattern = Pattern::new(7).of_client(3);
         let good = pattern.at(100_000, 1000).to_vec();
         assert_eq!(pattern.complaint(100_000, &good), None);
         let lost = pattern.complaint(100_000, &good[5..]).unwrap();
-        assert!(
-            lost.contains("byte 100000 of the stream is what belongs 5 bytes further on"),
-            "{lost}"
-        );
+        assert!(lost.contains("byte 100000 of the stream is the byte 5 places later"), "{lost}");
         let repeated = pattern.complaint(100_200, &good).unwrap();
-        assert!(repeated.contains("200 bytes before"), "{repeated}");
+        assert!(repeated.contains("200 places before"), "{repeated}");
         let mut changed = good;
         changed[77] ^= 1;
         let changed = pattern.complaint(100_000, &changed).unwrap();
-        assert_eq!(changed, "byte 100077 of the stream is a byte of another value");
+        assert_eq!(changed, "byte 100077 of the stream has another value");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is being checked: a server of ours, anyone's command, or an address.
+//! The server under test: a server of the catalogue, any command, or an address.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,42 +10,42 @@ use server_process::catalogue::{Concurrency, Server, Traits};
 
 use crate::pattern::Pattern;
 
-/// How long the suite waits for a server to do what it should, unless told otherwise. It is some
-/// thousand times what loopback needs, so that a busy machine fails nobody.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The default timeout of one answer. An answer over loopback takes less than a ten-thousandth
+/// of this time, so a busy machine fails no server.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server to be checked, and what is true of it.
+/// A server under test, and what is true of it.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// Its name in reports.
+    /// The name in reports.
     pub name: String,
-    /// How to get at it.
+    /// How the suite reaches the server.
     pub access: Access,
-    /// What to expect of it.
+    /// How the server differs from others on purpose.
     pub traits: Traits,
-    /// What the clients send is made from this, and so is every random choice.
+    /// The seed of what the clients send, and of every random choice.
     pub seed: u64,
-    /// How long to wait for a server to do what it should.
-    pub patience: Duration,
-    /// What carries the bytes: that of the address, or what a server that we start is told.
+    /// The timeout of one answer.
+    pub timeout: Duration,
+    /// The transport of the address, or the transport that a server is told to use.
     pub transport: Transport,
     pattern: Pattern,
 }
 
-/// How to get at a server.
+/// How the suite reaches a server.
 #[derive(Clone, Debug)]
 pub enum Access {
-    /// A command that keeps the contract: it takes the contract's options behind these words, and says
-    /// where it listens.
+    /// A command that keeps the contract: it takes the contract's options after these words, and prints
+    /// the address on which it listens.
     Contract(Vec<String>),
-    /// Anyone's command; `{addr}`, or `{host}` and `{port}`, stand for where it is to listen.
+    /// Any command. The suite replaces `{addr}`, or `{host}` and `{port}`, by the address to listen on.
     Command(Vec<String>),
-    /// It runs already, and we know nothing but where.
+    /// A server that runs already, at this address.
     Address(Address),
 }
 
 impl Subject {
-    /// A server about which nothing is known but how to get at it.
+    /// A server with no declared limits.
     pub fn new(name: impl Into<String>, access: Access, seed: u64) -> Subject {
         let transport = match &access {
             Access::Address(address) => address.transport(),
@@ -57,13 +57,13 @@ impl Subject {
             access,
             traits: Traits::UNLIMITED,
             seed,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             transport,
             pattern,
         }
     }
 
-    /// A server of the catalogue, run from `executable`.
+    /// A server of the catalogue, whose program is `executable`.
     pub fn of_catalogue(server: &Server, executable: &Path, seed: u64) -> Subject {
         let mut words = vec![executable.display().to_string()];
         words.extend(server.args.iter().map(|&word| word.to_owned()));
@@ -71,22 +71,22 @@ impl Subject {
         Subject { traits: server.traits, ..Subject::new(server.name, access, seed) }
     }
 
-    /// What its clients send.
+    /// The bytes that its clients send.
     pub(crate) fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    /// Whether its process is ours to signal.
+    /// Whether the suite starts its process.
     pub(crate) fn is_process(&self) -> bool {
         !matches!(self.access, Access::Address(_))
     }
 
-    /// Whether it takes the contract's options.
+    /// Whether it takes the options of the contract.
     pub(crate) fn keeps_contract(&self) -> bool {
         matches!(self.access, Access::Contract(_))
     }
 
-    /// `count`, or the number of clients it serves at the same time if that is less.
+    /// `count`, or the number of clients that it serves at the same time if this is less.
     pub(crate) fn at_most(&self, count: usize) -> usize {
         match self.traits.concurrency {
             Concurrency::AtMost(limit) => limit.min(count),
@@ -94,7 +94,7 @@ impl Subject {
         }
     }
 
-    /// What to tell a server that keeps the contract and may listen anywhere.
+    /// A free address, as the option `--addr` of the contract takes it.
     pub(crate) fn free_address(&self) -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         match self.transport {
@@ -107,7 +107,7 @@ impl Subject {
         }
     }
 
-    /// The command line of a server that keeps the contract, with `options` behind its own words.
+    /// The command of a server that keeps the contract, with `options` after its own words.
     pub(crate) fn contract_command(&self, options: &[String]) -> Option<Command> {
         let Access::Contract(words) = &self.access else { return None };
         let (program, words) = words.split_first()?;

@@ -1,7 +1,6 @@
-//! The suite's cases about datagrams are themselves tested: a small wrong server fails just those that
-//! are meant for its mistake.
-// A failed unwrap is the report.
-#![allow(clippy::unwrap_used, clippy::panic)]
+//! The test of the cases about datagrams: a small wrong server fails the cases that are meant for its
+//! mistake, and no others.
+#![allow(clippy::unwrap_used, clippy::panic)] // A failed unwrap is the report.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -11,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use conformance::{Access, Outcome, Subject, datagram_cases};
-use server_process::address::Address;
+use conformance::{Access, Outcome, Subject, cases};
+use server_process::address::{Address, Transport};
 
-/// What a server sends back to whom, for each datagram.
+/// The datagrams that a server sends for one datagram, each with its receiver.
 type Answers = Vec<(Vec<u8>, SocketAddr)>;
 
-/// Runs every case on a server that answers like this, and names those that fail.
+/// Runs all cases on a server that sends these answers. Returns the names of the cases that fail.
 fn failing(
     mut answers: impl FnMut(&[u8], SocketAddr) -> Answers + Send + 'static,
 ) -> BTreeSet<&'static str> {
@@ -31,14 +30,14 @@ fn failing(
         while !stopped.load(Ordering::Relaxed) {
             let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
             for (answer, to) in answers(&buffer[..length], client) {
-                let _ = socket.send_to(&answer, to); // The client may be gone.
+                let _ = socket.send_to(&answer, to); // The client may have left.
             }
         }
     });
     let mut subject = Subject::new("wrong", Access::Address(Address::Udp(addr)), 1);
-    subject.patience = Duration::from_millis(500);
+    subject.timeout = Duration::from_millis(500);
     let fails = |case: &&conformance::Case| matches!(case.run(&subject), Outcome::Fail(_));
-    let failing = datagram_cases().map(|(_, case)| case).filter(fails).map(|case| case.name);
+    let failing = cases(Transport::Udp).map(|(_, case)| case).filter(fails).map(|case| case.name);
     let failing = failing.collect();
     stop.store(true, Ordering::Relaxed);
     server.join().unwrap();
@@ -51,7 +50,7 @@ fn a_server_that_keeps_the_contract_fails_nothing() {
 }
 
 #[test]
-fn one_that_takes_an_empty_datagram_for_an_end_fails_that_case() {
+fn a_server_that_takes_an_empty_datagram_for_an_end_fails_its_case() {
     let failing = failing(|bytes, client| match bytes {
         [] => vec![],
         _ => vec![(bytes.to_vec(), client)],
@@ -60,16 +59,16 @@ fn one_that_takes_an_empty_datagram_for_an_end_fails_that_case() {
 }
 
 #[test]
-fn one_with_a_small_buffer_fails_the_case_about_large_ones() {
+fn a_server_with_a_small_buffer_fails_the_case_about_large_datagrams() {
     let failing = failing(|bytes, client| vec![(bytes[..bytes.len().min(1472)].to_vec(), client)]);
     assert_eq!(failing, ["datagram_of_the_largest_size"].into());
 }
 
 #[test]
-fn one_that_merges_datagrams_fails_the_case_about_boundaries() {
+fn a_server_that_merges_datagrams_fails_the_case_about_boundaries() {
     let mut kept = Vec::new();
     let failing = failing(move |bytes, client| {
-        // Those of a burst look like this one; the other cases send none of the size.
+        // The datagrams of a burst have several sizes, this one included. No other case sends this size.
         if bytes.len() == 38 {
             kept = bytes.to_vec();
             return vec![];
@@ -82,7 +81,7 @@ fn one_that_merges_datagrams_fails_the_case_about_boundaries() {
 }
 
 #[test]
-fn one_that_answers_whom_it_saw_before_fails_where_there_are_several() {
+fn a_server_that_answers_the_previous_sender_fails_the_case_with_several() {
     let mut last: Option<SocketAddr> = None;
     let failing = failing(move |bytes, client| {
         let to = last.replace(client).unwrap_or(client);
@@ -92,7 +91,7 @@ fn one_that_answers_whom_it_saw_before_fails_where_there_are_several() {
 }
 
 #[test]
-fn one_that_answers_twice_fails() {
+fn a_server_that_answers_twice_fails() {
     let failing = failing(|bytes, client| vec![(bytes.to_vec(), client), (bytes.to_vec(), client)]);
     assert!(failing.contains("datagram_of_one_byte"), "{failing:?}");
 }
@@ -109,11 +108,11 @@ fn check_udp_says_pass_and_fail_by_its_exit_status() {
         let (length, client) = socket.recv_from(&mut buffer).unwrap();
         socket.send_to(&buffer[..length], client).unwrap();
     });
-    let only = ["--udp", "--filter", "one_byte", "--patience", "2s", "--addr", &addr];
+    let only = ["--udp", "--filter", "one_byte", "--timeout", "2s", "--addr", &addr];
     let output = check(&only);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     echo.join().unwrap();
-    let output = check(&only); // Nobody is there any more.
+    let output = check(&only); // The server has ended.
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(check(&["--udp", "--addr", "unix:/tmp/none"]).status.code(), Some(2));
 }

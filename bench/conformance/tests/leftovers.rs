@@ -1,7 +1,5 @@
-//! Nothing is left when a tool is ended in the middle: no process.
-
-// A failed unwrap is the report.
-#![allow(clippy::unwrap_used)]
+//! No process is left when a signal ends `check` in the middle of a run.
+#![allow(clippy::unwrap_used)] // A failed unwrap is the report.
 
 use std::fs;
 use std::path::Path;
@@ -11,20 +9,21 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use server_process::signals;
 
-/// How long anything may take here.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest wait in this test.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Whether a process runs; one that has ended and was not waited for does not.
+/// Whether a process runs. A process that has ended and was not waited for does not run.
 fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
@@ -32,18 +31,16 @@ fn runs(pid: &str) -> bool {
 }
 
 #[test]
-fn the_servers_children_end_with_the_tool_whatever_ends_that() {
+fn the_children_of_the_server_end_with_check_whatever_ends_it() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{signal}.pid"));
         let _ = fs::remove_file(&file);
-        // It never listens: the tool waits for it. The number of the port is slept on top.
+        // The server never listens, so check waits for it. The port is a part of the time to sleep.
         let server = format!("sleep 1000 {{port}} & echo $! >'{}'; wait", file.display());
-        let mut check = Command::new(env!("CARGO_BIN_EXE_check"))
-            .args(["--", "sh", "-c", &server])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_check"));
+        check.args(["--", "sh", "-c", &server]).stdout(Stdio::null()).stderr(Stdio::null());
+        signals::reset(&mut check); // The test may run in the background of a script.
+        let mut check = check.spawn().unwrap();
         let grandchild = || fs::read_to_string(&file).unwrap_or_default().trim().to_owned();
         wait_until("the server starts", || !grandchild().is_empty());
         assert!(runs(&grandchild()));

@@ -74,7 +74,7 @@ pub enum Error {
     Late(Duration),
     /// A result cannot be written. The source names the file.
     #[error(transparent)]
-    Write(io::Error),
+    Write(server_process::Error),
     /// The report cannot be printed.
     #[error("cannot write to stdout: {0}")]
     Stdout(#[source] io::Error),

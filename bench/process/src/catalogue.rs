@@ -1,4 +1,4 @@
-//! The servers of this workspace, and what is true of each.
+//! The servers of this workspace, and the traits of each.
 
 use std::fmt;
 use std::process::Command;
@@ -8,28 +8,28 @@ use crate::process::Process;
 /// One way to run a server: an entry of the conformance suite and a line of every comparison.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Its name in reports and filters: the package, and the variant where there are several.
+    /// The name in reports and filters: the package, and the variant where there are several.
     pub name: &'static str,
-    /// The package, and the binary.
+    /// The name of the package, which is the name of the binary too.
     pub package: &'static str,
-    /// What makes it this variant; the contract's options come on top.
+    /// The options that select this variant. Options of the contract follow them.
     pub args: &'static [&'static str],
-    /// What the conformance suite is to expect of it.
+    /// What the conformance suite expects of the server.
     pub traits: Traits,
-    /// Whether it is another form of a model, and not the model's usual one.
+    /// Whether this is another form of a model, not its usual form.
     pub variant: bool,
-    /// Whether it needs something that the kernel may not have, or may not give.
+    /// Whether the server needs a facility that the kernel may lack or refuse, such as io_uring.
     pub optional: bool,
 }
 
 impl Server {
-    /// Whether it is the plain form of its package, without which no comparison is complete.
+    /// Whether this is the plain form of its package: the form that bears the package's name.
     pub fn is_plain(&self) -> bool {
         self.name == self.package
     }
 
-    /// Why it cannot run here, if it is one that may not be able to: its own words when `command`, which
-    /// says no address, has started it.
+    /// Why an optional server cannot run here: the error of starting `command`, to which this adds an
+    /// address. `None` when the server runs, or is not optional.
     pub fn unavailable(&self, command: &mut Command) -> Option<String> {
         if !self.optional {
             return None;
@@ -39,19 +39,19 @@ impl Server {
     }
 }
 
-/// Where a server differs from the others on purpose. The suite asserts the limit itself: a server that
-/// claims to serve one client at a time must let the second one wait.
+/// How a server differs from other servers on purpose. The suite tests each limit itself: when a server
+/// declares that it serves one client at a time, the second client must wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
-    /// How many clients it serves at the same time; others wait, and are served after.
+    /// How many clients the server serves at the same time. More clients wait, and are served later.
     pub concurrency: Concurrency,
-    /// It burns CPU while it has nothing to do.
+    /// The server burns CPU while it has nothing to do.
     pub spins: bool,
     /// The cost of a message grows with the number of idle connections.
     pub scans: bool,
-    /// Descriptors numbered from here on cannot be served (FD_SETSIZE of select(2)).
+    /// The first descriptor number that the server cannot serve (FD_SETSIZE of select(2)).
     pub descriptor_ceiling: Option<usize>,
-    /// What serves one client, and so what a client costs in memory.
+    /// What the server keeps for each client. It decides what a client costs in memory.
     pub per_client: PerClient,
 }
 
@@ -60,7 +60,7 @@ pub struct Traits {
 pub enum Concurrency {
     /// As many as `--max-connections` allows.
     Unbounded,
-    /// This many.
+    /// At most this number.
     AtMost(usize),
 }
 
@@ -84,19 +84,19 @@ impl fmt::Display for Concurrency {
     }
 }
 
-/// What a connected client occupies in the server.
+/// What a server keeps for each connected client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerClient {
     /// An entry in a table: some hundred bytes.
     Entry,
-    /// A thread of its own.
+    /// A thread.
     Thread,
-    /// A process of its own.
+    /// A process.
     Process,
 }
 
 impl Traits {
-    /// A server without limits of its own. What is assumed of a server that is not in the catalogue.
+    /// A server that no limit of its model binds. Assumed for a server that is not in the catalogue.
     pub const UNLIMITED: Traits = Traits {
         concurrency: Concurrency::Unbounded,
         spins: false,
@@ -109,16 +109,16 @@ impl Traits {
 /// A loop over readiness.
 const READINESS: Traits = Traits::UNLIMITED;
 
-/// A server that asks about every client on every turn.
+/// A server that asks the kernel about every client on every turn.
 const SCANNING: Traits = Traits { scans: true, ..READINESS };
 
-/// A server that asks even when there is nothing to do.
+/// A server that asks without a pause, also when there is nothing to do.
 const SPINNING: Traits = Traits { spins: true, ..SCANNING };
 
 /// A server whose four workers serve one client each.
 const FOUR_WORKERS: Traits = Traits { concurrency: Concurrency::AtMost(4), ..READINESS };
 
-/// A model's usual form: in every comparison.
+/// The usual form of a model: part of every comparison.
 const fn model(
     name: &'static str,
     package: &'static str,
@@ -128,7 +128,7 @@ const fn model(
     Server { name, package, args, traits, variant: false, optional: false }
 }
 
-/// Another form of a model: in every conformance suite, and in comparisons that name it.
+/// Another form of a model: part of the conformance suite, and of comparisons that ask for it.
 const fn variant(
     name: &'static str,
     package: &'static str,
@@ -139,7 +139,7 @@ const fn variant(
 }
 
 /// Every server, in the order of the reports: from the simplest model to the most elaborate.
-#[rustfmt::skip] // One line for each, to be read as the table that it is.
+#[rustfmt::skip] // A table: one line for each server.
 pub const SERVERS: &[Server] = &[
     model("blocking-none", "blocking", &["--per-client", "none"],
         Traits { concurrency: Concurrency::AtMost(1), ..READINESS }),
@@ -162,6 +162,7 @@ pub const SERVERS: &[Server] = &[
         &["--selector", "polling", "--trigger", "edge"], READINESS),
     variant("epoll-selector-oneshot", "epoll-selector",
         &["--selector", "polling", "--trigger", "oneshot"], READINESS),
+    variant("epoll-selector-poll", "epoll-selector", &["--selector", "poll"], SCANNING),
     variant("epoll-selector-loops", "epoll-selector",
         &["--loops", "2", "--accept", "shared"], READINESS),
     variant("epoll-selector-exclusive", "epoll-selector",
@@ -171,14 +172,21 @@ pub const SERVERS: &[Server] = &[
     model("threadpool", "threadpool", &["--workers", "4"], FOUR_WORKERS),
     model("threadpool-readiness", "threadpool",
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
+    model("signal-driven", "signal-driven", &[], READINESS),
+    variant("signal-driven-signalfd", "signal-driven", &["--take", "signalfd"], READINESS),
+    model("async-await", "async-await", &[], READINESS),
+    variant("async-await-shared", "async-await", &["--buffer", "shared"], READINESS),
+    variant("async-await-threads", "async-await", &["--threads", "4"], READINESS),
+    variant("async-await-shared-threads", "async-await",
+        &["--buffer", "shared", "--threads", "4"], READINESS),
     Server {
         optional: true, // io_uring.
         ..model("uring-completion", "uring-completion", &[], READINESS)
     },
 ];
 
-/// The servers that echo datagrams: in the suite's cases about those, and in no comparison.
-#[rustfmt::skip] // One line for each, to be read as the table that it is.
+/// The servers that echo datagrams: part of the suite's cases about datagrams, and of no comparison.
+#[rustfmt::skip] // A table: one line for each server.
 pub const DATAGRAM_SERVERS: &[Server] = &[
     variant("blocking-udp", "blocking", &["--udp"], READINESS),
     variant("epoll-selector-udp", "epoll-selector", &["--udp"], READINESS),
@@ -186,7 +194,7 @@ pub const DATAGRAM_SERVERS: &[Server] = &[
         &["--udp", "--selector", "polling", "--trigger", "oneshot"], READINESS),
 ];
 
-/// The entries of one package.
+/// The entries of one package in [`SERVERS`].
 pub fn of_package(package: &str) -> impl Iterator<Item = &'static Server> {
     SERVERS.iter().filter(move |server| server.package == package)
 }

@@ -1,4 +1,7 @@
-//! Files that are written whole or not at all, and asked about before anything is measured for them.
+//! Files that are written completely or not at all, and checked before anything is measured for them.
+//!
+//! Not here: the crate atomic-write-file. It leaves a hidden file behind when its rename fails, and it
+//! replaces one file at a time.
 
 use std::fs;
 use std::io;
@@ -8,18 +11,19 @@ use std::process;
 use nix::unistd::{AccessFlags, access};
 
 use crate::guard::Guard;
+use crate::{Error, Result};
 
-/// Finds out whether `file` can be written, and leaves everything as it is: a measurement whose result
-/// cannot be kept need not begin.
+/// Checks whether `file` can be written, and changes nothing. A tool calls it before it measures, so that
+/// no result is lost.
 ///
 /// # Errors
 ///
-/// What is in the way, with the path.
-pub fn check_file(file: &Path) -> io::Result<()> {
+/// [`Error::Write`], with the obstacle.
+pub fn check_file(file: &Path) -> Result<()> {
     let answer = match fs::metadata(file) {
-        Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(there) if !there.is_file() => may(file, AccessFlags::W_OK),
-        // A file is replaced by another, which is made beside it.
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => may(file, AccessFlags::W_OK),
+        // A new file in the same directory replaces a regular file.
         _ => {
             let file = target_of(file);
             match fs::metadata(parent(&file)) {
@@ -29,69 +33,69 @@ pub fn check_file(file: &Path) -> io::Result<()> {
             }
         }
     };
-    answer.map_err(|error| cannot_write(file, &error))
+    answer.map_err(|source| cannot_write(file, source))
 }
 
-/// The same of a directory that may not be there yet, and of all above it.
+/// Checks whether files can be made in `dir`, and changes nothing. `dir` and the directories above it
+/// may be missing.
 ///
 /// # Errors
 ///
-/// What is in the way, with the path.
-pub fn check_directory(dir: &Path) -> io::Result<()> {
-    let there = dir.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new(""));
-    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
-    let answer = if there.is_dir() {
-        may(there, MAKE_FILES)
+/// [`Error::Write`], with the obstacle.
+pub fn check_directory(dir: &Path) -> Result<()> {
+    let existing = dir.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new(""));
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    let answer = if existing.is_dir() {
+        may(existing, MAKE_FILES)
     } else {
         Err(io::ErrorKind::NotADirectory.into())
     };
-    answer.map_err(|error| cannot_write(dir, &error))
+    answer.map_err(|source| cannot_write(dir, source))
 }
 
-/// Makes a directory, and all above it, where they are not there yet.
+/// Makes a directory, and the missing directories above it.
 ///
 /// # Errors
 ///
-/// Those of the file system, with the path.
-pub fn make_directory(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir).map_err(|error| cannot_write(dir, &error))
+/// [`Error::Write`], with the file system's answer.
+pub fn make_directory(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).map_err(|source| cannot_write(dir, source))
 }
 
-/// What making a file in a directory needs (access(2)).
+/// The permissions that making a file in a directory needs (access(2)).
 const MAKE_FILES: AccessFlags = AccessFlags::W_OK.union(AccessFlags::X_OK);
 
-fn may(path: &Path, what: AccessFlags) -> io::Result<()> {
-    Ok(access(path, what)?)
+fn may(path: &Path, permissions: AccessFlags) -> io::Result<()> {
+    Ok(access(path, permissions)?)
 }
 
-/// Writes a file whole or not at all. A symbolic link to a file stays one, and what is no file, such as
-/// /dev/stdout or a pipe, is written to and not replaced.
+/// Writes a file completely or not at all. A symbolic link stays a link: the file that it points to is
+/// replaced. A special file, such as /dev/stdout or a pipe, is written to and not replaced.
 ///
 /// # Errors
 ///
-/// Those of the file system, with the path.
-pub fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let special = fs::metadata(file).is_ok_and(|there| !there.is_file() && !there.is_dir());
-    if special {
-        return fs::write(file, bytes).map_err(|error| cannot_write(file, &error));
+/// [`Error::Write`], with the file system's answer.
+pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<()> {
+    let is_special = fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if is_special {
+        return fs::write(file, bytes).map_err(|source| cannot_write(file, source));
     }
     replace_all(&[(target_of(file), bytes)])
 }
 
-/// What a symbolic link points at; of anything else, and of a link to nothing, itself.
+/// The file that a symbolic link points to. For any other file, and for a link to nothing, the same path.
 fn target_of(file: &Path) -> PathBuf {
     fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
 }
 
-/// Writes all files under names that nobody looks at, and only when all are there gives them their own
-/// (rename(2)). A file that was there before is replaced only by a whole one. None of the others stays,
-/// even if this process is killed meanwhile.
+/// Writes hidden temporary files, renames them to their own names when all are complete (rename(2)), and
+/// removes them on failure. They are removed too when this process is killed meanwhile.
 ///
 /// # Errors
 ///
-/// Those of the file system, with the path.
-pub fn replace_all<B: AsRef<[u8]>>(files: &[(PathBuf, B)]) -> io::Result<()> {
-    // Without one, only a SIGKILL in these milliseconds leaves something.
+/// [`Error::Write`], with the file system's answer.
+pub fn replace_all<B: AsRef<[u8]>>(files: &[(PathBuf, B)]) -> Result<()> {
+    // Without a guard, only a SIGKILL in the next milliseconds leaves a temporary file.
     let mut guard = Guard::of_files().ok();
     let mut drafts = Drafts(Vec::new());
     for (file, content) in files {
@@ -100,28 +104,29 @@ pub fn replace_all<B: AsRef<[u8]>>(files: &[(PathBuf, B)]) -> io::Result<()> {
             let _ = guard.remove(&draft);
         }
         drafts.0.push(draft.clone());
-        fs::write(draft, content).map_err(|error| cannot_write(file, &error))?;
+        fs::write(draft, content).map_err(|source| cannot_write(file, source))?;
     }
     for ((file, _), draft) in files.iter().zip(&drafts.0) {
-        fs::rename(draft, file).map_err(|error| cannot_write(file, &error))?;
+        fs::rename(draft, file).map_err(|source| cannot_write(file, source))?;
     }
     drafts.0.clear();
     Ok(())
 }
 
-/// Files that have no name of their own yet, removed unless they get one.
+/// Temporary files, removed on drop.
 struct Drafts(Vec<PathBuf>);
 
 impl Drop for Drafts {
     fn drop(&mut self) {
         for draft in &self.0 {
-            // It is gone already when it was renamed before a later one failed.
+            // This fails for a draft that was renamed before a later rename failed.
             let _ = fs::remove_file(draft);
         }
     }
 }
 
-/// Beside the file, so that it is on the same file system; another process has another.
+/// The name of the temporary file for `file`: in the same directory, and so on the same file system. Two
+/// processes use different names.
 fn draft_of(file: &Path) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     file.with_file_name(format!(".{name}.{}.tmp", process::id()))
@@ -134,8 +139,8 @@ fn parent(file: &Path) -> &Path {
     }
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+fn cannot_write(path: &Path, source: io::Error) -> Error {
+    Error::Write { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -161,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_a_link_and_what_is_no_file_is_not_replaced() {
+    fn a_link_stays_a_link_and_a_special_file_is_not_replaced() {
         let dir = directory("special");
         let (file, link, pipe) = (dir.join("file"), dir.join("link"), dir.join("pipe"));
         fs::write(&file, "old").unwrap();
@@ -172,7 +177,8 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut both_ends = fs::File::options().read(true).write(true).open(&pipe).unwrap();
         write_whole(&pipe, b"through").unwrap();
-        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo()); // Else nothing ever comes.
+        // A pipe that was replaced would let the read below wait without end.
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
         let mut read = [0; 7];
         both_ends.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"through");
@@ -181,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn when_one_file_fails_none_is_replaced_and_nothing_else_is_left() {
+    fn when_one_file_fails_no_file_is_replaced_and_no_draft_is_left() {
         let dir = directory("fails");
         let (first, second) = (dir.join("first"), dir.join("no/such/second"));
         fs::write(&first, "old").unwrap();
@@ -194,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_known_before() {
+    fn a_check_finds_what_cannot_be_written() {
         let dir = directory("before");
         let file = dir.join("file");
         fs::write(&file, "old").unwrap();

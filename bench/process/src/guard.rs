@@ -1,14 +1,14 @@
-//! What must not outlive this process, however it ends: process groups and files.
+//! What must not outlive this process, whatever ends it: process groups and files.
 //!
-//! A SIGKILL leaves no time to clean up, and so does a second Ctrl-C. PR_SET_PDEATHSIG (prctl(2)) has
-//! the kernel kill a child with its parent, but not the child's children: the server behind a shell,
-//! the compilers behind cargo. So a shell sleeps at the end of a pipe that only this process holds.
-//! Whatever ends this process, the kernel then closes the pipe, and the shell does what is left to do.
+//! After a SIGKILL or a second Ctrl-C, a process cannot clean up. PR_SET_PDEATHSIG (prctl(2)) makes the
+//! kernel kill a child with its parent. It does not kill the child's children: the server behind a shell,
+//! or the compilers behind cargo. So a shell waits at the end of a pipe whose other end only this process
+//! holds. When this process ends, the kernel closes the pipe, and the shell kills and removes the rest.
 //!
-//! Not here: what ends both at once, such as the kernel's out-of-memory killer on a whole container;
-//! and a process that leaves its group on purpose (setsid(2)).
+//! Not here: an event that ends both processes, such as the kernel's out-of-memory killer on a whole
+//! container; and a process that leaves its group on purpose (setsid(2)).
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,15 +16,17 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use nix::unistd::Pid;
 
-/// Reads the files to remove, one on each line, until the pipe closes. `$0` is the group to kill, or
-/// empty.
+use crate::{Error, Result};
+
+/// Reads the files to remove, one on each line, until the pipe closes. `$0` is the process group to kill,
+/// or empty.
 const SCRIPT: &str = r#"
     while IFS= read -r file; do set -- "$@" "$file"; done
     [ -z "$0" ] || kill -s KILL -- "-$0"
     rm -f -- "$@"
 "#;
 
-/// Kills and removes what it was given when this process ends. Dropping it calls that off.
+/// Kills a process group and removes files when this process ends. Dropping the guard cancels both.
 #[derive(Debug)]
 pub struct Guard {
     shell: Child,
@@ -32,42 +34,40 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Kills the process group that `leader` leads.
+    /// A guard that kills the process group of `leader`.
     ///
     /// # Errors
     ///
-    /// When there is no `sh`, or no process can be started.
-    pub fn of_group(leader: Pid) -> io::Result<Guard> {
+    /// [`Error::Guard`] when there is no `sh`, or when no process can be started.
+    pub fn of_group(leader: Pid) -> Result<Guard> {
         Guard::start(&leader.to_string())
     }
 
-    /// Removes files: [`Guard::remove`] says which.
+    /// A guard that only removes files: those of [`Guard::remove`].
     ///
     /// # Errors
     ///
     /// Those of [`Guard::of_group`].
-    pub fn of_files() -> io::Result<Guard> {
+    pub(crate) fn of_files() -> Result<Guard> {
         Guard::start("")
     }
 
-    /// Removes this file too.
+    /// Adds a file to those that the guard removes.
     ///
     /// # Errors
     ///
-    /// None is expected: the shell reads all that it is told.
-    pub fn remove(&mut self, file: &Path) -> io::Result<()> {
+    /// Those of write(2) on a pipe: EPIPE when somebody has killed the shell.
+    pub fn remove(&mut self, file: &Path) -> Result<()> {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
-        pipe.write_all(&[file.as_os_str().as_bytes(), b"\n"].concat())
+        Ok(pipe.write_all(&[file.as_os_str().as_bytes(), b"\n"].concat())?)
     }
 
-    fn start(group: &str) -> io::Result<Guard> {
+    fn start(group: &str) -> Result<Guard> {
         let mut shell = Command::new("sh");
         shell.args(["-c", SCRIPT, group]).stdin(Stdio::piped());
-        // In a group of its own, so that a Ctrl-C does not reach it.
+        // In a group of its own: a Ctrl-C in the terminal does not reach the shell.
         shell.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let mut shell = shell.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start sh, which is to clean up: {error}"))
-        })?;
+        let mut shell = shell.spawn().map_err(Error::Guard)?;
         let pipe = shell.stdin.take();
         Ok(Guard { shell, pipe })
     }
@@ -75,7 +75,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Before the pipe closes. It may have been killed by somebody else, which is as good.
+        // The shell ends before its pipe closes, so it cleans up nothing. An error means that it had
+        // ended before.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }
@@ -84,12 +85,13 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io;
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
 
-    /// A guard of a group of two that would run for 20 s, and of a file. The pipe to the group is
-    /// closed once nobody is in it any more.
+    /// A guard of a file and of a process group. The two processes of the group would run for 20 s.
+    /// They hold the stdout pipe of the leader open.
     fn guarded(name: &str) -> (Guard, Child, std::path::PathBuf) {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 20 & wait"]).stdout(Stdio::piped()).process_group(0);
@@ -102,12 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn when_the_pipe_closes_the_whole_group_and_the_file_go() {
+    fn when_the_pipe_closes_the_shell_kills_the_group_and_removes_the_file() {
         let (mut guard, mut leader, file) = guarded("closed");
-        guard.pipe = None; // As the kernel does at the end of this process.
+        guard.pipe = None; // The kernel does the same at the end of this process.
         assert!(guard.shell.wait().unwrap().success());
-        let mut theirs = leader.stdout.take().unwrap();
-        assert_eq!(io::copy(&mut theirs, &mut io::sink()).unwrap(), 0); // Ends with the last of them.
+        // The copy ends when the last process of the group has ended.
+        let mut stdout = leader.stdout.take().unwrap();
+        assert_eq!(io::copy(&mut stdout, &mut io::sink()).unwrap(), 0);
         assert_eq!(leader.wait().unwrap().signal(), Some(9));
         assert!(!file.exists());
     }

@@ -1,6 +1,9 @@
 //! What proc(5) says of a process, its threads and its descendants, and of the machine. Linux only.
 //!
-//! Every function fails when the process has ended, and when /proc lacks what it reads.
+//! Every function fails when the process has ended, and when /proc lacks the value.
+//!
+//! Not here: the crate procfs. It parses every field of a file, where one or two are needed here, and
+//! every server's tests would compile it and four crates that it needs.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -8,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -41,11 +45,22 @@ pub fn processes(root: Pid) -> io::Result<Vec<Pid>> {
     Ok(found)
 }
 
-/// The threads of one process. A process that has ended has none.
+/// Whether an error of these functions says that the process has ended. Other errors say that a file
+/// cannot be read.
+pub fn has_ended(error: &io::Error) -> bool {
+    let gone = [Errno::ENOENT, Errno::ESRCH].map(|errno| Some(errno as i32));
+    // The files of a process that has ended, and was not waited for, lack most values.
+    gone.contains(&error.raw_os_error()) || error.kind() == ErrorKind::InvalidData
+}
+
+/// The threads of one process. There are none when the process has ended.
 pub fn tasks(pid: Pid) -> io::Result<Vec<Pid>> {
     let entries = match fs::read_dir(path(pid, "task")) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        // The kernel answers with one or the other, depending on how far the process has ended.
+        Err(error) if has_ended(&error) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -56,32 +71,32 @@ pub fn tasks(pid: Pid) -> io::Result<Vec<Pid>> {
 ///
 /// # Errors
 ///
-/// Those of reading the directory: that of a process that has ended cannot be read.
+/// Those of reading the directory. After the end of the process, nobody can read it.
 pub fn descriptors(pid: Pid) -> io::Result<usize> {
     Ok(fs::read_dir(path(pid, "fd"))?.count())
 }
 
-/// A number out of a file of `Name:   value` lines, e.g. `status`; its unit is the file's.
+/// A number from a file of `Name:   value` lines, such as `status`. The file decides the unit.
 pub fn field(pid: Pid, file: &str, name: &str) -> io::Result<u64> {
     let value = line(pid, file, name)?;
     let number = value.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
     number.ok_or_else(|| lacks(file, name))
 }
 
-/// What stands behind `name:` in a file of the process.
+/// The text after `name:` in a file of the process.
 fn line(pid: Pid, file: &str, name: &str) -> io::Result<String> {
     let text = fs::read_to_string(path(pid, file))?;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.map(|value| value.trim().to_owned()).ok_or_else(|| lacks(file, name))
 }
 
-/// The state of a process as `stat` has it: R runs or could run, S sleeps, T is stopped by a signal,
-/// Z has ended and nobody has waited for it.
+/// The state of a process, from `stat`. R: it runs or could run. S: it sleeps. T: a signal has stopped it.
+/// Z: it has ended, and its parent has not waited for it.
 pub fn state(pid: Pid) -> io::Result<char> {
     state_in(&path(pid, "stat"))
 }
 
-/// The same of one thread of a process.
+/// The [`state`] of one thread of a process.
 pub fn task_state(pid: Pid, task: Pid) -> io::Result<char> {
     state_in(&path(pid, &format!("task/{task}/stat")))
 }
@@ -92,27 +107,29 @@ fn state_in(stat: &PathBuf) -> io::Result<char> {
     state.ok_or_else(|| lacks("stat", "state"))
 }
 
-/// Whether a signal that was sent to the whole process waits to be taken by it (ShdPnd of `status`).
+/// Whether a signal to the whole process is pending: sent, and not yet delivered (ShdPnd of `status`).
 pub fn has_signal_pending(pid: Pid) -> io::Result<bool> {
     Ok(line(pid, "status", "ShdPnd")?.bytes().any(|digit| digit != b'0'))
 }
 
-/// CPU time of a process so far, user and system, threads that have ended included: its clock
-/// (clock_getcpuclockid(3)), exact to the nanosecond.
+/// The CPU time of a process so far, user and system. It includes threads that have ended. The source is
+/// the clock of the process (clock_getcpuclockid(3)), which counts nanoseconds.
 pub fn cpu_time(pid: Pid) -> io::Result<Duration> {
-    Ok(clock_gettime(clock_getcpuclockid(pid)?)?.into())
+    let time = clock_getcpuclockid(pid).and_then(clock_gettime);
+    // A clock is only a number: after its process has ended, reading it fails with EINVAL.
+    Ok(time.map_err(|errno| if errno == Errno::EINVAL { Errno::ESRCH } else { errno })?.into())
 }
 
-/// CPU times of a process out of `stat`. They are counted in ticks, of 10 ms as a rule.
+/// The CPU times of a process, from `stat`. The kernel counts them in ticks, usually of 10 ms.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
-    /// In user mode, threads that have ended included.
+    /// Time in user mode, including threads that have ended.
     pub user: Duration,
-    /// In the kernel, likewise.
+    /// Time in the kernel, including threads that have ended.
     pub system: Duration,
-    /// In user mode, of children that have ended and been waited for.
+    /// Time in user mode of the children that the process has waited for.
     pub reaped_user: Duration,
-    /// In the kernel, of those children.
+    /// Time in the kernel of the children that the process has waited for.
     pub reaped_system: Duration,
 }
 
@@ -125,16 +142,16 @@ pub fn times(pid: Pid) -> io::Result<Times> {
     Ok(Times { user: next()?, system: next()?, reaped_user: next()?, reaped_system: next()? })
 }
 
-/// What the scheduler has given a thread so far (`schedstat`).
+/// The time of a thread in the scheduler so far (`schedstat`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scheduled {
-    /// Time that it ran.
+    /// The time in which the thread ran.
     pub on_cpu: Duration,
-    /// Time that it waited for a CPU though it could have run.
+    /// The time in which the thread could have run, and waited for a CPU.
     pub waiting: Duration,
 }
 
-/// What the scheduler has given one thread of a process.
+/// The time of one thread of a process in the scheduler.
 pub fn scheduled(pid: Pid, task: Pid) -> io::Result<Scheduled> {
     let text = fs::read_to_string(path(pid, &format!("task/{task}/schedstat")))?;
     let mut fields = text.split_ascii_whitespace().map(|field| field.parse().ok());
@@ -145,8 +162,8 @@ pub fn scheduled(pid: Pid, task: Pid) -> io::Result<Scheduled> {
     Ok(Scheduled { on_cpu: next()?, waiting: next()? })
 }
 
-/// The machine's time over all processors, from the first line of /proc/stat: user, nice, system, idle,
-/// iowait, irq, softirq, steal, and the guests' times, which the first two contain.
+/// The time of all processors, from the first line of /proc/stat: user, nice, system, idle, iowait, irq,
+/// softirq, steal, and the times of guests. The first two include the times of guests.
 pub fn machine_times() -> io::Result<Vec<Duration>> {
     let text = fs::read_to_string("/proc/stat")?;
     let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
@@ -162,27 +179,56 @@ pub fn cpu_model() -> io::Result<String> {
     model.ok_or_else(|| io::Error::other("/proc/cpuinfo names no model"))
 }
 
-/// The first word of a file, e.g. the load average of the last minute in /proc/loadavg.
+/// The number of connections that wait to be accepted, at all TCP listeners on `port` (the `rx_queue` of
+/// their lines in /proc/net/tcp and /proc/net/tcp6). `None` when no listener on `port` is on this machine.
+pub fn accept_queue(port: u16) -> io::Result<Option<usize>> {
+    let mut waiting = None;
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        // The second is missing on a kernel without IPv6.
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        for line in text.lines().skip(1) {
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            let [_, local, _, LISTEN, queues, ..] = fields.as_slice() else { continue };
+            let is_ours =
+                local.rsplit_once(':').is_some_and(|(_, text)| hex(text) == Ok(port.into()));
+            if let (true, Some((_, queue))) = (is_ours, queues.split_once(':')) {
+                let queue = hex(queue).map_err(io::Error::other)?;
+                *waiting.get_or_insert(0) += queue;
+            }
+        }
+    }
+    Ok(waiting)
+}
+
+/// The state of a listener in /proc/net/tcp.
+const LISTEN: &str = "0A";
+
+fn hex(text: &str) -> Result<usize, std::num::ParseIntError> {
+    usize::from_str_radix(text, 16)
+}
+
+/// The first word of a file, such as the load average of the last minute in /proc/loadavg.
 pub fn word<T: FromStr>(file: &str) -> io::Result<T> {
     let text = fs::read_to_string(file)?;
     let word = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
-    word.ok_or_else(|| io::Error::other(format!("{file} does not begin with what is wanted")))
+    word.ok_or_else(|| io::Error::other(format!("the first word of {file} has another form")))
 }
 
-/// The fields of `stat` from the third on, the state. The second, the program's name in brackets, may
-/// hold anything, a `)` included.
+/// The fields of `stat` from the third field, the state. The second field is the program's name in
+/// brackets. The name may hold any character, also `)`.
 fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
     stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace()
 }
 
-/// Clock ticks of proc(5) as a duration.
+/// Clock ticks, the unit of many times in proc(5), as a duration.
 fn ticks(count: u64) -> Duration {
     let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
     Duration::from_secs(count) / u32::try_from(per_second).unwrap_or(100).max(1)
 }
 
 fn lacks(file: &str, name: &str) -> io::Error {
-    io::Error::other(format!("/proc/PID/{file} has no {name}"))
+    let text = format!("/proc/PID/{file} has no {name}");
+    io::Error::new(ErrorKind::InvalidData, text)
 }
 
 fn path(pid: Pid, file: &str) -> PathBuf {
@@ -236,6 +282,19 @@ mod tests {
         assert_eq!(processes(root).unwrap_err().kind(), ErrorKind::NotFound);
         shell.wait().unwrap();
         assert_eq!(processes(root).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_connection_that_nobody_has_accepted_is_counted() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        assert_eq!(accept_queue(addr.port()).unwrap(), Some(0));
+        let clients = [(); 2].map(|()| std::net::TcpStream::connect(addr).unwrap());
+        assert_eq!(accept_queue(addr.port()).unwrap(), Some(2));
+        drop(listener.accept().unwrap());
+        assert_eq!(accept_queue(addr.port()).unwrap(), Some(1));
+        drop((listener, clients));
+        assert_eq!(accept_queue(addr.port()).unwrap(), None);
     }
 
     #[test]

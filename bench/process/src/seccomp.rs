@@ -1,4 +1,4 @@
-//! A kernel that refuses a system call, as those of other machines and containers do (seccomp(2)).
+//! A kernel that refuses a system call, as the kernels of other machines and containers do (seccomp(2)).
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,8 +7,8 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::libc;
 
-/// Makes the system call of this number, e.g. `SYS_clone`, fail with `errno` in the process to be
-/// started and in its children. Everything else is as before.
+/// Makes the system call with the number `call`, e.g. `SYS_clone`, fail with `errno` in the process that
+/// `command` starts, and in its children. All other system calls work as before.
 pub fn refuse(command: &mut Command, call: libc::c_long, errno: Errno) {
     let bpf = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
     let mut filter = [

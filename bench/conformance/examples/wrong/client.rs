@@ -1,4 +1,4 @@
-//! One client's thread, and what the threads share.
+//! The thread of one client, and what all threads share.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,21 +16,21 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::fault::Fault;
 
-/// Bytes of one read.
+/// The most bytes of one read.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Bytes on one connection after which two chunks change places: so late that few cases can see it.
+/// The bytes on one connection after which two chunks change places. Few cases send as many.
 const SWAP_AFTER: u64 = 6 << 20;
 
-/// How long a client may be idle before `drops-idle-clients` drops it.
+/// The idle time after which `drops-idle-clients` drops a client.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// What the threads share.
+/// What all threads share.
 pub(crate) struct Shared {
     pub(crate) fault: Fault,
     work: Duration,
     clients: Mutex<HashMap<u64, Arc<TcpStream>>>,
-    /// What some faults hold while they serve somebody.
+    /// Some faults hold this lock while they serve a client.
     turn: Mutex<()>,
     stopping: AtomicBool,
     connections: AtomicU64,
@@ -56,14 +56,15 @@ impl Shared {
         lock(&self.clients)
     }
 
-    /// Counts a client and keeps a handle of its stream, so that a drain can reach it.
+    /// Counts a client, and keeps a handle of its stream for the drain. Returns the client's number.
     pub(crate) fn enter(&self, stream: &Arc<TcpStream>) -> u64 {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         self.clients().insert(number, Arc::clone(stream));
         number
     }
 
-    /// Every thread finds end of stream behind what has arrived.
+    /// Shuts down the reading half of every stream: each thread reads what has arrived, then end of
+    /// stream.
     pub(crate) fn stop_reading(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         for stream in self.clients().values() {
@@ -80,15 +81,18 @@ impl Shared {
         }
     }
 
-    /// Serves one client to its end.
+    /// Serves one client until it leaves.
     pub(crate) fn serve(&self, number: u64, stream: Arc<TcpStream>) {
         let result = match self.fault {
             Fault::BuffersWithoutBound => self.echo_unbounded(&stream),
             _ => self.echo(&stream),
         };
         if result.is_err() {
-            if self.fault == Fault::EndsOnReset {
-                process::exit(1);
+            match self.fault {
+                Fault::EndsOnReset => process::exit(1),
+                #[expect(clippy::panic, reason = "this is the fault")]
+                Fault::PanicsOnReset => panic!("the client has left"),
+                _ => {}
             }
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
@@ -103,7 +107,7 @@ impl Shared {
         }
     }
 
-    /// The echo service: read, write, until end of stream.
+    /// The echo service: reads and writes until end of stream.
     fn echo(&self, mut stream: &TcpStream) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut total = 0;
@@ -128,7 +132,9 @@ impl Shared {
             work(self.work);
             let mut reply = &mut buffer[..received];
             match self.fault {
+                Fault::NeverAnswers => continue,
                 Fault::EchoesOnlyTheFirstRead if !first => continue,
+                Fault::AsksAboutEveryClient => self.ask_about_every_client(),
                 Fault::DropsTheLastByte if received == BUFFER_BYTES => {
                     reply = &mut reply[..BUFFER_BYTES - 1];
                 }
@@ -150,7 +156,14 @@ impl Shared {
         }
     }
 
-    /// Whether it does not wait for the end of the stream, because of its fault.
+    /// Asks poll(2) about every client, and ignores the answer.
+    fn ask_about_every_client(&self) {
+        let clients: Vec<_> = self.clients().values().map(Arc::clone).collect();
+        let fds = clients.iter().map(|client| PollFd::new(client.as_fd(), PollFlags::POLLIN));
+        let _ = poll(&mut fds.collect::<Vec<_>>(), PollTimeout::ZERO);
+    }
+
+    /// Whether the fault closes the connection before end of stream.
     fn hangs_up_on(&self, stream: &TcpStream) -> bool {
         let stopping = self.stopping.load(Ordering::Relaxed);
         match self.fault {
@@ -164,7 +177,8 @@ impl Shared {
         }
     }
 
-    /// A thread that reads, a thread that writes, and a queue without a bound between them.
+    /// The echo service with two threads: one reads, the other writes. The queue between them has no
+    /// bound.
     fn echo_unbounded(&self, mut stream: &TcpStream) -> io::Result<()> {
         let (queue, queued) = mpsc::channel::<Vec<u8>>();
         thread::scope(|scope| {
@@ -194,18 +208,19 @@ impl Shared {
     }
 }
 
-/// The peer has shut down its sending half; there may be bytes before that (poll(2)).
+/// The event that the peer has shut down its sending half. Bytes before it may still be unread
+/// (poll(2)).
 fn half_closed() -> PollFlags {
     PollFlags::from_bits_retain(nix::libc::POLLRDHUP)
 }
 
-/// Whether one of `events` is there now.
+/// Whether poll(2) reports one of `events` now.
 fn has_event(stream: &TcpStream, events: PollFlags) -> bool {
     let mut fds = [PollFd::new(stream.as_fd(), events)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// Burns time, as `--work` asks.
+/// Burns CPU for the time that `--work` asks for.
 fn work(duration: Duration) {
     let start = Instant::now();
     while start.elapsed() < duration {

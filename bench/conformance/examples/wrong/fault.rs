@@ -1,67 +1,73 @@
-//! What a server can do wrong.
+//! The mistakes that a server can make.
 
 use clap::ValueEnum;
 
-/// One mistake each, most of them found in servers that people run. The test `suite` says which cases
-/// must notice.
+/// One mistake each. Most of them were found in servers that people run. The tests `suite` and `check` say
+/// what must be found in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// Nothing: it keeps the contract.
+    /// No mistake: the server keeps the contract.
     None,
 
-    /// A read that filled the buffer loses its last byte: an off-by-one.
+    /// The server reads, and writes nothing.
+    NeverAnswers,
+    /// When a read fills the buffer, its last byte is lost: an off-by-one.
     DropsTheLastByte,
-    /// Once on a connection, late: two halves of a buffer change places.
+    /// Once on each connection, after 6 MiB, two halves of a buffer change places.
     SwapsTwoChunks,
-    /// What comes after the first read is thrown away.
+    /// The server drops everything after the first read.
     EchoesOnlyTheFirstRead,
 
-    /// It takes the peer's half-close for a close.
+    /// The server treats the peer's half-close as a close.
     ClosesOnHalfClose,
-    /// A connection's error ends the process.
+    /// An error of one connection ends the process.
     EndsOnReset,
-    /// A copy of the socket stays open when the connection has ended.
+    /// An error of one connection is a panic of its thread, which never closes the connection.
+    PanicsOnReset,
+    /// A copy of the socket stays open after the end of the connection.
     LeaksADescriptor,
-    /// The thread stays when the connection has ended.
+    /// The thread stays after the end of the connection.
     LeaksAThread,
 
-    /// The accepting thread serves the client, and the others wait.
+    /// The accepting thread serves the client itself, and all other clients wait.
     ServesOneAtATime,
     /// All threads write under one lock.
     OneSlowReaderStallsAll,
-    /// It serves a client for as long as that has something to say.
+    /// A client that keeps sending is served, and all other clients wait.
     ServesOneUntilItIsSilent,
-    /// It reads on and queues what the peer does not take.
+    /// The server continues to read, and queues all bytes that the peer does not take.
     BuffersWithoutBound,
-    /// A client that says nothing for a moment is dropped.
+    /// For each message, the server asks the kernel about every client.
+    AsksAboutEveryClient,
+    /// A client that sends nothing for 50 ms is dropped.
     DropsIdleClients,
 
-    /// It accepts and closes the client that is one too many.
+    /// The server accepts the client after the last place is taken, and closes it.
     TurnsAwayWhenFull,
-    /// It asks again and again whether there is room.
+    /// A full server polls without a timeout until it has room.
     SpinsWhenFull,
-    /// It accepts again and again when out of descriptors.
+    /// When out of descriptors, the server calls accept(2) again without a pause.
     SpinsOnEmfile,
-    /// It takes EMFILE for the end.
+    /// EMFILE ends the server.
     EndsOnEmfile,
 
     /// SIGTERM does nothing.
     IgnoresSigterm,
-    /// It exits without a look at what its clients have sent.
+    /// On SIGTERM, the server exits and drops the bytes that have arrived.
     EndsOnSigtermAtOnce,
-    /// It drains for as long as a peer is stuck.
+    /// The drain has no limit: it lasts until all peers have read their echoes.
     WaitsForStuckPeers,
-    /// It serves whoever comes while it drains.
+    /// The server accepts and serves new clients while it drains.
     AcceptsWhileItDrains,
-    /// It takes EINTR for an error.
+    /// EINTR ends the server.
     EndsOnEintr,
 
-    /// A second line on stdout.
+    /// The server prints a second line to stdout.
     PrintsTwice,
-    /// A panic where a clear line belongs.
+    /// The server panics when the address is in use, and prints no clear line.
     PanicsWhenTheAddressIsInUse,
-    /// No SO_REUSEADDR: the port is taken until TIME_WAIT is over.
+    /// The server does not set SO_REUSEADDR: connections in TIME_WAIT keep the port in use.
     KeepsThePort,
-    /// It polls without a timeout.
+    /// An idle server polls without a timeout.
     SpinsWhenIdle,
 }

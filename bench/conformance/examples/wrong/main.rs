@@ -1,7 +1,8 @@
 //! Echo servers that are wrong on purpose: one `--fault` each.
 //!
-//! They test the conformance suite: each must fail the cases that protect what it breaks, and no other;
-//! without a fault it must pass them all. A thread for each client, the contract's command line.
+//! They test the conformance suite. A server with a fault must fail the cases that protect what the
+//! fault breaks, and pass all others. The server without a fault must pass all cases. The server has a
+//! thread for each client, and the command line of the contract.
 //!
 //! ```console
 //! $ cargo run -p conformance --example wrong -- --fault drops-the-last-byte
@@ -30,10 +31,10 @@ use socket2::{Socket, Type};
 use client::Shared;
 use fault::Fault;
 
-/// How often the accepting loop looks again while it may not accept.
+/// The pause of the accepting loop while the server is full or out of descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How often a drain looks whether the clients have left.
+/// The interval at which a drain checks whether all clients have left.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 
 #[derive(Parser)]
@@ -58,7 +59,7 @@ fn serve(args: &Args) -> echo::Result<Totals> {
         unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn)? };
     }
     if fault == Fault::EndsOnEintr {
-        // With a handler, so that the signal interrupts poll(2), which SA_RESTART does not restart.
+        // A signal with a handler interrupts poll(2). SA_RESTART does not restart poll(2).
         signal_hook::flag::register(Signal::SIGURG as i32, Arc::new(AtomicBool::new(false)))?;
     }
     let most = options.max_connections(usize::MAX)?;
@@ -116,8 +117,9 @@ fn listen(args: &Args) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Sleeps until a client is at the door, and says whether one is. Without a listener, because the
-/// server is full or out of descriptors, it sleeps for a pause.
+/// Sleeps until a client can be accepted or a stop is requested. Returns whether a client can be
+/// accepted. `listener` is `None` while the server is full or out of descriptors: then this sleeps for
+/// [`PAUSE`] at most.
 fn wait_for_client(stop: &Stop, listener: Option<&TcpListener>, fault: Fault) -> io::Result<bool> {
     let mut fds = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
     fds.extend(listener.map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
@@ -134,10 +136,10 @@ fn wait_for_client(stop: &Stop, listener: Option<&TcpListener>, fault: Fault) ->
     }
 }
 
-/// Serves a client on a thread of its own, unless that is the fault.
+/// Serves a client on a new thread. With the fault `serves-one-at-a-time`, serves it on this thread.
 fn enter(shared: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    // Fails when the peer has reset already: its thread will see.
+    // This fails after a reset by the peer. The client's thread finds the reset too.
     let _ = stream.set_nodelay(true);
     let stream = Arc::new(stream);
     let number = shared.enter(&stream);
@@ -160,7 +162,7 @@ fn go_on_accepting(shared: &Arc<Shared>, listener: TcpListener) -> io::Result<()
     Ok(())
 }
 
-/// Lets every client finish what has arrived, for `limit` at most.
+/// Echoes what has arrived from every client, for `limit` at most, and closes all connections.
 fn drain(shared: &Shared, limit: Duration) {
     let wait = |limit: Option<Duration>| {
         let start = Instant::now();

@@ -3,33 +3,33 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::clients::ClientTotals;
+use super::disturbances::Disturbances;
 use crate::observe::Holds;
-use crate::verdict::Trouble;
+use crate::verdict::Failure;
+use crate::words;
 
-use super::life::Deeds;
-use super::weather::WeatherDeeds;
-
-/// How a soak went: what was done, what the server held, and what went wrong if anything did.
+/// How a soak went: what the clients did, what the server held, and the failure if there was one.
 #[derive(Clone, Debug)]
 pub struct SoakReport {
-    /// How long it was to take, in seconds, without the warm-up.
+    /// The planned duration without the warm-up, in seconds.
     pub planned_seconds: f64,
-    /// How long it took, in seconds, with the warm-up.
+    /// The real duration with the warm-up, in seconds.
     pub seconds: f64,
-    /// Clients at a time.
+    /// Clients at the same time.
     pub clients: usize,
     /// What the clients did.
-    pub deeds: Deeds,
-    /// What befell the server; `None` when its process is not ours.
-    pub weather: Option<WeatherDeeds>,
-    /// What the server held at the start, when it was warm and alone; `None` when that is not known.
+    pub totals: ClientTotals,
+    /// What disturbed the server. `None` when the suite has not started it.
+    pub disturbances: Option<Disturbances>,
+    /// What the server held after the warm-up, without clients. `None` when this is not known.
     pub start: Option<Holds>,
-    /// The most it held of each.
+    /// The most that the server held of each.
     pub most: Option<Holds>,
-    /// What it held when the clients had left.
+    /// What the server held after all clients had left.
     pub end: Option<Holds>,
-    /// What went wrong, if anything did: what was expected, what was seen, what became of the server.
-    pub failure: Option<String>,
+    /// The failure that ended the soak.
+    pub failure: Option<Failure>,
 }
 
 impl SoakReport {
@@ -38,8 +38,8 @@ impl SoakReport {
             planned_seconds: duration.as_secs_f64(),
             seconds: 0.0,
             clients: 0,
-            deeds: Deeds::default(),
-            weather: None,
+            totals: ClientTotals::default(),
+            disturbances: None,
             start: None,
             most: None,
             end: None,
@@ -47,16 +47,16 @@ impl SoakReport {
         }
     }
 
-    /// Whether nothing was lost, changed, surplus or leaked.
-    pub fn passed(&self) -> bool {
-        self.failure.is_none()
-    }
-
-    pub(super) fn add(&mut self, deeds: Deeds, weather: Option<WeatherDeeds>, took: Duration) {
-        self.deeds += deeds;
+    pub(super) fn add(
+        &mut self,
+        totals: ClientTotals,
+        disturbances: Option<Disturbances>,
+        took: Duration,
+    ) {
+        self.totals += totals;
         self.seconds += took.as_secs_f64();
-        if let Some(weather) = weather {
-            *self.weather.get_or_insert_default() += weather;
+        if let Some(disturbances) = disturbances {
+            *self.disturbances.get_or_insert_default() += disturbances;
         }
     }
 
@@ -67,27 +67,17 @@ impl SoakReport {
         most.processes = most.processes.max(holds.processes);
         most.memory = most.memory.max(holds.memory);
     }
-
-    pub(super) fn fail(&mut self, trouble: Trouble, notes: Vec<String>) {
-        let mut text = match trouble {
-            Trouble::Fails { expected, seen } => format!("expected: {expected}\nseen:     {seen}"),
-            Trouble::NotApplicable(why) => why,
-        };
-        for note in notes {
-            text += &format!("\nserver:   {note}");
-        }
-        self.failure = Some(text);
-    }
 }
 
 impl fmt::Display for SoakReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Deeds { connections, half_closed, reset, closed, sent, received } = self.deeds;
+        let ClientTotals { connections, half_closed, reset, closed, sent, received } = self.totals;
+        let took = words::duration(Duration::from_secs_f64(self.seconds));
         writeln!(
             f,
             "connections  {connections}, {} at a time: {half_closed} half-closed, {reset} reset, \
-             {closed} closed, in {:.1} s",
-            self.clients, self.seconds
+             {closed} closed, in {took}",
+            self.clients
         )?;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
@@ -95,16 +85,15 @@ impl fmt::Display for SoakReport {
             "bytes        {received} received of {sent} sent ({:.0} MiB), each compared",
             mib(received)
         )?;
-        match self.weather {
-            Some(WeatherDeeds { signals, stops, famines }) => writeln!(
+        match self.disturbances {
+            Some(Disturbances { signals, stops, shortages }) => writeln!(
                 f,
-                "weather      {signals} signals, {stops} times stopped, {famines} times without \
-                 descriptors"
+                "disturbed    {signals} signals, {stops} stops, {shortages} times without descriptors"
             )?,
-            None => writeln!(f, "weather      unavailable: its process is not ours")?,
+            None => writeln!(f, "disturbed    no: the suite has not started the server")?,
         }
         let (Some(start), Some(most)) = (self.start, self.most) else {
-            return writeln!(f, "server       unavailable");
+            return writeln!(f, "server       unknown");
         };
         writeln!(
             f,

@@ -1,7 +1,7 @@
-//! The conformance suite, tested itself: a server with one fault must fail the cases that protect what
-//! it breaks, and no other; without a fault it must pass them all.
+//! The test of the conformance suite. A server with one fault must fail the cases that protect what the
+//! fault breaks, and no others. The server without a fault must pass all cases.
 //!
-//! The servers are in `examples/wrong`, which `cargo test -p conformance` builds. One test for each fault.
+//! The servers are in `examples/wrong`, which `cargo test -p conformance` builds. Each fault is one test.
 
 mod expected;
 
@@ -14,34 +14,35 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use conformance::{Access, Case, Outcome, Subject};
+use conformance::{Access, Case, Cause, Failure, Outcome, Subject, cases};
 use libtest_mimic::{Arguments, Failed, Trial};
+use server_process::address::Transport;
 use server_process::process::raise_descriptor_limit;
 
 use expected::{EXPECTED, Expected, SOAKED};
 
-/// Shorter than the suite's own: these servers are expected to let it wait.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Shorter than the default: these servers often do not answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a server is soaked.
 const SOAK: Duration = Duration::from_secs(2);
 
-/// How many soaks may pass over a fault before it counts as not found.
+/// The fault must show in one of this number of soaks.
 const SOAKS: u64 = 8;
 
-/// Faults that are tested at the same time.
+/// Faults under test at the same time.
 const TEST_THREADS: usize = 3;
 
-/// Cases of one fault that run at the same time. Most of the time they wait.
+/// Cases of one fault that run at the same time. A case spends most of its time waiting.
 const CASES_AT_ONCE: usize = 4;
 
-/// What the clients send is the same in every run, as the servers' faults are.
+/// The seed: the clients send the same bytes in every run.
 const SEED: u64 = 862;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TEST_THREADS);
-    let _ = raise_descriptor_limit(); // Without it, some cases are not applicable.
+    let _ = raise_descriptor_limit(); // When this fails, some cases are not applicable.
     let case = |expected: &'static Expected| {
         Trial::test(format!("cases::{}", expected.fault), || run_cases(expected))
     };
@@ -57,15 +58,15 @@ fn subject(fault: &str) -> Result<Subject, Failed> {
     let server = wrong_server()?.display().to_string();
     let words = [server, "--fault".to_owned(), fault.to_owned()];
     let mut subject = Subject::new(fault, Access::Contract(words.into()), SEED);
-    subject.patience = PATIENCE;
+    subject.timeout = TIMEOUT;
     Ok(subject)
 }
 
-/// Soaks the server with this fault, and looks for `complaint` in what the soak says of it.
+/// Soaks the server with this fault, and expects `complaint` in the failure.
 fn run_soak(fault: &str, complaint: Option<&str>) -> Result<(), Failed> {
     let mut subject = subject(fault)?;
     let mut report = conformance::soak(&subject, SOAK, |_, _| {});
-    // A soak meets a fault by chance, and the less it gets done the less likely: it may try again.
+    // A soak finds a fault by chance. On a busy machine its clients do less, and the chance is smaller.
     for seed in SEED + 1..SEED + SOAKS {
         if report.failure.is_some() || complaint.is_none() {
             break;
@@ -73,14 +74,18 @@ fn run_soak(fault: &str, complaint: Option<&str>) -> Result<(), Failed> {
         subject.seed = seed;
         report = conformance::soak(&subject, SOAK, |_, _| {});
     }
-    match (&report.failure, complaint) {
+    let words = |failure: &Failure| {
+        let cause = failure.cause.as_ref().and_then(Cause::last_words).unwrap_or_default();
+        format!("{}\n{}\n{cause}", failure.expected, failure.seen)
+    };
+    match (report.failure.as_ref().map(words), complaint) {
         (None, None) => Ok(()),
         (Some(failure), Some(complaint)) if failure.contains(complaint) => Ok(()),
         (failure, _) => Err(format!("expected {complaint:?}, found {failure:?}\n{report}").into()),
     }
 }
 
-/// Runs every case on the server with this fault, and compares what failed with what must.
+/// Runs all cases on the server with this fault, and compares the failures with the expected ones.
 fn run_cases(expected: &Expected) -> Result<(), Failed> {
     let failed = failures(&subject(expected.fault)?);
     let must_fail: Vec<_> = expected.fails.iter().copied().flatten().collect();
@@ -99,7 +104,7 @@ fn run_cases(expected: &Expected) -> Result<(), Failed> {
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n").into()) }
 }
 
-/// Where cargo puts an example: beside the directory of this test's own binary.
+/// The program, in the directory `examples` next to the directory of this test: cargo puts it there.
 fn wrong_server() -> Result<PathBuf, Failed> {
     let here = env::current_exe()?;
     let target = here.ancestors().nth(2).ok_or("this test is not in a target directory")?;
@@ -111,14 +116,15 @@ fn wrong_server() -> Result<PathBuf, Failed> {
     Err(format!("{} is not there; build it with `{build}`", server.display()).into())
 }
 
-/// The cases that fail, with what they say.
+/// The cases that fail, with their explanations.
 fn failures(subject: &Subject) -> BTreeMap<&'static str, String> {
-    let cases: Vec<&'static Case> = conformance::cases().map(|(_, case)| case).collect();
+    let cases: Vec<&'static Case> = cases(Transport::Tcp).map(|(_, case)| case).collect();
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Outcome::Fail(failure) = case.run(subject) {
-                let why = case.explain(&failure);
+                let why = case.explain(&failure).into_iter();
+                let why = why.map(|(title, text)| format!("{title}: {text}\n")).collect();
                 failed.lock().unwrap_or_else(PoisonError::into_inner).insert(case.name, why);
             }
         }

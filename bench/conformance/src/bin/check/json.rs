@@ -1,116 +1,56 @@
-//! What a run of the cases has found, as numbers and as JSON.
+//! The results as JSON.
 
-use conformance::{Case, Holds, Outcome, SoakReport, Subject};
-use serde::Serialize;
+use conformance::{Cause, Failure, Holds, Outcome, SoakReport, Subject};
 use serde_json::{Value, json};
 
-/// Version of the JSON that [`Report`] and a soak become. It grows when a field changes its meaning or goes away;
-/// new fields may come at any time.
-const JSON_VERSION: u32 = 1;
+use crate::run::{Ended, Entry, Run};
 
-/// All cases on one subject.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Report {
-    /// [`JSON_VERSION`].
-    pub(crate) version: u32,
-    /// The name of what was checked.
-    pub(crate) subject: String,
-    /// The seed of what the clients sent.
-    pub(crate) seed: u64,
-    /// Cases that passed.
-    pub(crate) passed: usize,
-    /// Cases that failed.
-    pub(crate) failed: usize,
-    /// Cases that mean nothing for this subject.
-    pub(crate) not_applicable: usize,
-    /// Each case, in the order they were run.
-    pub(crate) cases: Vec<CaseReport>,
+/// The version of the JSON. It grows when a field changes its meaning or goes away. New fields may come at
+/// any time.
+const JSON_VERSION: u32 = 2;
+
+/// All cases on one server.
+pub(crate) fn of_run(run: &Run) -> Value {
+    json!({
+        "version": JSON_VERSION,
+        "subject": run.subject.name,
+        "seed": run.subject.seed,
+        "seconds": run.took.as_secs_f64(),
+        "passed": run.count(|ended| matches!(ended, Ended::Ran(Outcome::Pass))),
+        "failed": run.failures().count(),
+        "not_applicable": run.count(|ended| matches!(ended, Ended::Ran(Outcome::NotApplicable(_)))),
+        "skipped": run.count(|ended| matches!(ended, Ended::Skipped(_))),
+        "cases": run.entries.iter().map(of_entry).collect::<Vec<_>>(),
+    })
 }
 
-/// One case on one subject.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct CaseReport {
-    /// The case's topic.
-    pub(crate) topic: &'static str,
-    /// The case's name.
-    pub(crate) name: &'static str,
-    /// What the contract says.
-    pub(crate) contract: &'static str,
-    /// `pass`, `fail` or `not applicable`.
-    pub(crate) outcome: &'static str,
-    /// How long it took, in seconds.
-    pub(crate) seconds: f64,
-    /// Why it is not applicable, if so.
-    pub(crate) why: Option<String>,
-    /// If it failed: what a server that keeps the contract does.
-    pub(crate) expected: Option<String>,
-    /// If it failed: what this one did.
-    pub(crate) seen: Option<String>,
-    /// If it failed: what became of the server.
-    pub(crate) notes: Vec<String>,
-    /// If it failed: the usual mistake.
-    pub(crate) likely: Option<&'static str>,
-    /// If it failed: where to look.
-    pub(crate) hint: Option<&'static str>,
+/// One case. A field that does not apply is `null`.
+fn of_entry(entry: &Entry) -> Value {
+    let case = entry.case;
+    let (outcome, why, failure) = match &entry.ended {
+        Ended::Ran(Outcome::Pass) => ("pass", None, None),
+        Ended::Ran(Outcome::Fail(failure)) => ("fail", None, Some(failure)),
+        Ended::Ran(Outcome::NotApplicable(why)) => ("not applicable", Some(why.clone()), None),
+        Ended::Skipped(basic) => ("skipped", Some(format!("{basic} fails")), None),
+    };
+    let cause = failure.and_then(|failure| failure.cause.as_ref());
+    json!({
+        "topic": entry.topic,
+        "name": case.name,
+        "contract": case.says,
+        "outcome": outcome,
+        "seconds": entry.took.as_secs_f64(),
+        "why": why,
+        "expected": failure.map(|failure| &failure.expected),
+        "seen": failure.map(|failure| &failure.seen),
+        "cause": cause.map(Cause::headline),
+        "stderr": cause.and_then(Cause::last_words),
+        "likely": failure.map(|_| case.mistake),
+        "hint": failure.map(|_| cause.and_then(Cause::advice).unwrap_or(case.hint.to_owned())),
+    })
 }
 
-impl Report {
-    /// A report without any case yet.
-    pub(crate) fn new(subject: &Subject) -> Report {
-        Report {
-            version: JSON_VERSION,
-            subject: subject.name.clone(),
-            seed: subject.seed,
-            passed: 0,
-            failed: 0,
-            not_applicable: 0,
-            cases: Vec::new(),
-        }
-    }
-
-    /// Enters a case and how it ended.
-    pub(crate) fn add(
-        &mut self,
-        topic: &'static str,
-        case: &Case,
-        outcome: &Outcome,
-        seconds: f64,
-    ) {
-        let mut entry = CaseReport {
-            topic,
-            name: case.name,
-            contract: case.says,
-            outcome: "pass",
-            seconds,
-            why: None,
-            expected: None,
-            seen: None,
-            notes: Vec::new(),
-            likely: None,
-            hint: None,
-        };
-        match outcome {
-            Outcome::Pass => self.passed += 1,
-            Outcome::NotApplicable(why) => {
-                self.not_applicable += 1;
-                entry.outcome = "not applicable";
-                entry.why = Some(why.clone());
-            }
-            Outcome::Fail(failure) => {
-                self.failed += 1;
-                entry.outcome = "fail";
-                entry.expected = Some(failure.expected.clone());
-                entry.seen = Some(failure.seen.clone());
-                entry.notes.clone_from(&failure.notes);
-                entry.likely = Some(case.mistake);
-                entry.hint = Some(case.hint);
-            }
-        }
-        self.cases.push(entry);
-    }
-}
-
-/// How a soak went. `null` stands for what is not known because the process is not ours.
+/// How a soak went. `null` stands for what is not known, because the suite has not started the server.
 pub(crate) fn of_soak(subject: &Subject, report: &SoakReport) -> Value {
     let held = |held: Option<Holds>| {
         held.map(|Holds { descriptors, threads, processes, memory }| {
@@ -122,7 +62,7 @@ pub(crate) fn of_soak(subject: &Subject, report: &SoakReport) -> Value {
             })
         })
     };
-    let deeds = report.deeds;
+    let totals = report.totals;
     json!({
         "version": JSON_VERSION,
         "subject": subject.name,
@@ -130,22 +70,32 @@ pub(crate) fn of_soak(subject: &Subject, report: &SoakReport) -> Value {
         "planned_seconds": report.planned_seconds,
         "seconds": report.seconds,
         "clients": report.clients,
-        "deeds": {
-            "connections": deeds.connections,
-            "half_closed": deeds.half_closed,
-            "reset": deeds.reset,
-            "closed": deeds.closed,
-            "sent": deeds.sent,
-            "received": deeds.received,
+        "totals": {
+            "connections": totals.connections,
+            "half_closed": totals.half_closed,
+            "reset": totals.reset,
+            "closed": totals.closed,
+            "sent": totals.sent,
+            "received": totals.received,
         },
-        "weather": report.weather.map(|weather| json!({
-            "signals": weather.signals,
-            "stops": weather.stops,
-            "famines": weather.famines,
+        "disturbances": report.disturbances.map(|disturbances| json!({
+            "signals": disturbances.signals,
+            "stops": disturbances.stops,
+            "shortages": disturbances.shortages,
         })),
         "start": held(report.start),
         "most": held(report.most),
         "end": held(report.end),
-        "failure": report.failure,
+        "failure": report.failure.as_ref().map(of_failure),
+    })
+}
+
+fn of_failure(failure: &Failure) -> Value {
+    let cause = failure.cause.as_ref();
+    json!({
+        "expected": failure.expected,
+        "seen": failure.seen,
+        "cause": cause.map(Cause::headline),
+        "stderr": cause.and_then(Cause::last_words),
     })
 }

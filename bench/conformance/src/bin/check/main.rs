@@ -3,210 +3,136 @@
 //! ```console
 //! $ check -- python3 server.py {port}       # any command, in any language
 //! $ check --addr 127.0.0.1:7000             # a server that runs already
-//! $ check --server epoll-selector           # one of this workspace
-//! $ check --soak 5m --server epoll-selector # everything at random, for five minutes
+//! $ check --server epoll-selector           # a server of this workspace
+//! $ check --soak 5m --server epoll-selector # random clients for five minutes
 //! ```
 //!
-//! Exit status: 0 when nothing failed, 1 when something did, 2 for bad arguments.
+//! Exit status: 0 when no case failed, 1 when a case failed or the server cannot be reached, 2 for bad
+//! arguments.
 
 mod args;
 mod json;
+mod print;
+mod run;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
-use conformance::{Case, Outcome, Subject};
+use conformance::{Case, Error, Subject, cases};
 use indicatif::{ProgressBar, ProgressStyle};
+use server_process::address::Transport;
 use server_process::process::raise_descriptor_limit;
 
 use args::{Args, subjects};
-use json::Report;
+use print::print;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if args.list {
-        return exit_code(list(&args));
-    }
-    // Without it, cases that need many descriptors are not applicable, and say so.
-    let _ = raise_descriptor_limit();
-    match subjects(&args) {
-        Ok(subjects) => exit_code(match args.soak {
-            Some(duration) => soak(&args, &subjects, duration.into()),
-            None => check(&args, &subjects),
-        }),
-        Err(complaint) => {
-            complain(&complaint);
-            ExitCode::from(2)
+    match start(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // A reader that has left, as `head` does, wants no more lines.
+            if !matches!(error, Error::ReaderLeft) {
+                complain(&error);
+            }
+            ExitCode::from(error.exit_status())
         }
     }
 }
 
-/// The cases that the filters let through.
-fn chosen(args: &Args) -> Vec<(&'static str, &'static Case)> {
-    let wanted = |topic: &str, case: &Case| {
+/// Does what the command line asks for. Returns whether no server failed.
+fn start(args: &Args) -> Result<bool, Error> {
+    if args.list {
+        let transport = if args.udp { Transport::Udp } else { Transport::Tcp };
+        for (topic, case) in chosen(args, transport)? {
+            print(format_args!("{topic:9} {}\n{:10}{}\n", case.name, "", case.says))?;
+        }
+        return Ok(true);
+    }
+    // When this fails, cases that need many descriptors are not applicable, and say so.
+    let _ = raise_descriptor_limit();
+    let mut passed = true;
+    for subject in subjects(args)? {
+        let verdict = match args.soak {
+            Some(duration) => soak(args, &subject, duration.into()),
+            None => check(args, &subject),
+        };
+        passed &= match verdict {
+            // The next server may be reachable.
+            Err(error @ Error::Unreachable { .. }) => {
+                complain(&error);
+                false
+            }
+            verdict => verdict?,
+        };
+    }
+    Ok(passed)
+}
+
+/// The cases that the filters select.
+fn chosen(args: &Args, transport: Transport) -> Result<Vec<(&'static str, &'static Case)>, Error> {
+    let matches = |topic: &str, case: &Case| {
         args.filter.is_empty()
             || args.filter.iter().any(|text| case.name.contains(text) || topic.contains(text))
     };
-    if args.udp {
-        conformance::datagram_cases().filter(|(topic, case)| wanted(topic, case)).collect()
+    let chosen: Vec<_> = cases(transport).filter(|(topic, case)| matches(topic, case)).collect();
+    if chosen.is_empty() {
+        return Err(Error::NoCase { filters: args.filter.clone() });
+    }
+    Ok(chosen)
+}
+
+/// Runs the chosen cases on a server. Returns whether no case failed.
+fn check(args: &Args, subject: &Subject) -> Result<bool, Error> {
+    let cases = chosen(args, subject.transport)?;
+    if !args.json {
+        print::title("checking", subject)?;
+    }
+    conformance::probe(subject)?;
+    let run = run::run(subject, &cases, |entry| match args.json {
+        true => Ok(()),
+        false => print::entry(entry),
+    })?;
+    if args.json {
+        print(format_args!("{}\n", json::of_run(&run)))?;
     } else {
-        conformance::cases().filter(|(topic, case)| wanted(topic, case)).collect()
+        print::summary(&run)?;
     }
+    Ok(run.failures().next().is_none())
 }
 
-fn list(args: &Args) -> io::Result<bool> {
-    let mut out = io::stdout().lock();
-    for (topic, case) in chosen(args) {
-        writeln!(out, "{topic:9} {}\n{:10}{}", case.name, "", case.says)?;
+/// Soaks a server. Returns whether it passed.
+fn soak(args: &Args, subject: &Subject, duration: Duration) -> Result<bool, Error> {
+    if !args.json {
+        print::title("soaking", subject)?;
     }
-    Ok(true)
+    conformance::probe(subject)?;
+    let bar = progress_bar(duration);
+    let report = conformance::soak(subject, duration, |elapsed, totals| {
+        bar.set_position(elapsed.as_secs());
+        bar.set_message(format!("{} connections", totals.connections));
+    });
+    bar.finish_and_clear();
+    if args.json {
+        print(format_args!("{}\n", json::of_soak(subject, &report)))?;
+    } else {
+        print(&report)?;
+        print::soak_verdict(report.failure.as_ref())?;
+    }
+    Ok(report.failure.is_none())
 }
 
-/// Runs the cases on every subject; true when none failed.
-fn check(args: &Args, subjects: &[Subject]) -> io::Result<bool> {
-    let cases = chosen(args);
-    if cases.is_empty() {
-        complain(&"no case has that in its name; see --list");
-        return Ok(false);
-    }
-    let out = Printer::new(args.json);
-    let mut passed = true;
-    for subject in subjects {
-        let (mut report, start) = (Report::new(subject), Instant::now());
-        out.title(subject)?;
-        // Of a server that does not even start one line is enough.
-        if let Err(complaint) = conformance::probe(subject) {
-            complain(&complaint);
-            passed = false;
-            continue;
-        }
-        for &(topic, case) in &cases {
-            let start = Instant::now();
-            let outcome = case.run(subject);
-            out.case(case, &outcome)?;
-            report.add(topic, case, &outcome, start.elapsed().as_secs_f64());
-        }
-        out.summary(&report, start.elapsed())?;
-        passed &= report.failed == 0;
-    }
-    Ok(passed)
-}
-
-/// Soaks every subject; true when all came out as they went in.
-fn soak(args: &Args, subjects: &[Subject], duration: Duration) -> io::Result<bool> {
-    let mut passed = true;
-    for subject in subjects {
-        if !args.json {
-            writeln!(io::stdout(), "soaking {} (seed {})", subject.name, subject.seed)?;
-        }
-        if let Err(complaint) = conformance::probe(subject) {
-            complain(&complaint);
-            passed = false;
-            continue;
-        }
-        let bar = progress_bar(duration);
-        let report = conformance::soak(subject, duration, |elapsed, deeds| {
-            bar.set_position(elapsed.as_secs());
-            bar.set_message(format!("{} connections", deeds.connections));
-        });
-        bar.finish_and_clear();
-        passed &= report.passed();
-        let mut out = io::stdout().lock();
-        if args.json {
-            writeln!(out, "{}", json::of_soak(subject, &report))?;
-            continue;
-        }
-        write!(out, "{report}")?;
-        match &report.failure {
-            None => writeln!(out, "passed: nothing lost, changed or left over")?,
-            Some(failure) => writeln!(out, "FAILED\n{failure}")?,
-        }
-    }
-    Ok(passed)
-}
-
-/// On stderr, and only when that is a terminal.
+/// A progress bar on stderr. It is invisible when stderr is not a terminal.
 fn progress_bar(duration: Duration) -> ProgressBar {
     let bar = ProgressBar::new(duration.as_secs());
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} s, {msg}");
     style.map_or(ProgressBar::hidden(), |style| bar.with_style(style))
 }
 
-/// A line for each case, or JSON.
-struct Printer {
-    json: bool,
-    colour: bool,
-}
-
-impl Printer {
-    /// Colours only where someone looks, and does not object (no-color.org).
-    fn new(json: bool) -> Printer {
-        let objects = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Printer { json, colour: io::stdout().is_terminal() && !objects }
-    }
-
-    fn title(&self, subject: &Subject) -> io::Result<()> {
-        if self.json {
-            return Ok(());
-        }
-        writeln!(io::stdout(), "checking {} (seed {})", subject.name, subject.seed)
-    }
-
-    fn case(&self, case: &Case, outcome: &Outcome) -> io::Result<()> {
-        const GREEN: &str = "32";
-        const RED: &str = "31";
-        const DIM: &str = "2";
-        if self.json {
-            return Ok(());
-        }
-        let mut out = io::stdout().lock();
-        match outcome {
-            Outcome::Pass => writeln!(out, "{} {}", self.painted(GREEN, "pass"), case.name),
-            Outcome::NotApplicable(why) => {
-                writeln!(out, "{}  {}: {why}", self.painted(DIM, "n/a"), case.name)
-            }
-            Outcome::Fail(failure) => {
-                writeln!(out, "{} {}", self.painted(RED, "FAIL"), case.name)?;
-                let explained = case.explain(failure);
-                explained.lines().try_for_each(|line| writeln!(out, "       {line}"))
-            }
-        }
-    }
-
-    fn summary(&self, report: &Report, took: Duration) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.json {
-            return writeln!(out, "{}", serde_json::to_string(report)?);
-        }
-        let Report { passed, failed, not_applicable, .. } = report;
-        let took = took.as_secs_f64();
-        writeln!(
-            out,
-            "{passed} passed, {failed} failed, {not_applicable} not applicable, {took:.1} s"
-        )
-    }
-
-    fn painted(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
-
-/// A line on stderr, if anybody reads that.
-fn complain(complaint: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "error: {complaint}");
-}
-
-/// 0 when nothing failed. A reader that has left, as `head` does, is no failure of ours to report.
-fn exit_code(result: io::Result<bool>) -> ExitCode {
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+/// Prints a line to stderr. There is nowhere to report an error of stderr.
+fn complain(error: &Error) {
+    let _ = writeln!(io::stderr(), "error: {error}");
 }

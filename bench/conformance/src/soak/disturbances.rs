@@ -1,5 +1,4 @@
-//! What befalls a server that its clients are not to blame for: signals, being stopped, and a time
-//! without descriptors.
+//! What disturbs the server of a soak: signals, stops, and shortages of descriptors.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,83 +14,83 @@ use server_process::catalogue::PerClient;
 use server_process::process::Process;
 
 use crate::observe;
+use crate::server::Server;
 use crate::signals::HARMLESS;
-use crate::stage::Server;
 use crate::verdict::Verdict;
 
-/// The longest time between two of them.
-const LULL_MAX: Duration = Duration::from_millis(300);
+/// The longest time between two disturbances.
+const INTERVAL_MAX: Duration = Duration::from_millis(300);
 
-/// The longest that the server is stopped, or without descriptors.
-const STORM_MAX: Duration = Duration::from_millis(100);
+/// The longest time for which the server is stopped, or cannot open a descriptor.
+const DURATION_MAX: Duration = Duration::from_millis(100);
 
-/// What has befallen a server.
+/// How often a server was disturbed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct WeatherDeeds {
+pub struct Disturbances {
     /// Harmless signals sent.
     pub signals: u64,
-    /// Times that it was stopped and continued.
+    /// Times that the server was stopped and continued.
     pub stops: u64,
-    /// Times that it could open no descriptor for a while.
-    pub famines: u64,
+    /// Times that the server could not open a descriptor for a while.
+    pub shortages: u64,
 }
 
-impl AddAssign for WeatherDeeds {
-    fn add_assign(&mut self, other: WeatherDeeds) {
+impl AddAssign for Disturbances {
+    fn add_assign(&mut self, other: Disturbances) {
         self.signals += other.signals;
         self.stops += other.stops;
-        self.famines += other.famines;
+        self.shortages += other.shortages;
     }
 }
 
-/// The weather of one soak.
-pub(super) struct Weather<'a> {
+/// Disturbs the server of one soak.
+pub(super) struct Disturber<'a> {
     process: &'a Process,
-    /// A process for each client inherits the low limit, and needs descriptors of its own to begin with.
-    has_famines: bool,
+    /// Not for a server with a process for each client: a new process inherits the low limit, and needs
+    /// descriptors at its start.
+    has_shortages: bool,
     seed: u64,
     stop: &'a AtomicBool,
     signals: AtomicU64,
     stops: AtomicU64,
-    famines: AtomicU64,
+    shortages: AtomicU64,
 }
 
-impl<'a> Weather<'a> {
-    /// None without a process of ours.
-    pub(super) fn new(server: &'a Server, stop: &'a AtomicBool) -> Option<Weather<'a>> {
+impl<'a> Disturber<'a> {
+    /// `None` when the suite has not started the server.
+    pub(super) fn new(server: &'a Server, stop: &'a AtomicBool) -> Option<Disturber<'a>> {
         let process = server.process().ok()?;
         let zero = || AtomicU64::new(0);
-        let seed = server.subject().seed;
-        let has_famines = server.subject().traits.per_client != PerClient::Process;
-        Some(Weather {
+        let has_shortages = server.subject().traits.per_client != PerClient::Process;
+        Some(Disturber {
             process,
-            has_famines,
-            seed,
+            has_shortages,
+            seed: server.subject().seed,
             stop,
             signals: zero(),
             stops: zero(),
-            famines: zero(),
+            shortages: zero(),
         })
     }
 
-    pub(super) fn deeds(&self) -> WeatherDeeds {
-        WeatherDeeds {
+    pub(super) fn so_far(&self) -> Disturbances {
+        Disturbances {
             signals: self.signals.load(Ordering::Relaxed),
             stops: self.stops.load(Ordering::Relaxed),
-            famines: self.famines.load(Ordering::Relaxed),
+            shortages: self.shortages.load(Ordering::Relaxed),
         }
     }
 
-    /// Storms until it is time to stop, and leaves the server running and with its descriptors.
-    pub(super) fn rage(&self) -> Verdict {
-        // Not the clients' numbers.
+    /// Disturbs the server at random until `stop` is set. Leaves it running, with its descriptor limit.
+    pub(super) fn run(&self) -> Verdict {
+        // Other random numbers than those of the clients.
         let mut random = StdRng::seed_from_u64(!self.seed);
         while !self.stop.load(Ordering::Relaxed) {
-            thread::sleep(random.random_range(Duration::ZERO..=LULL_MAX));
-            let storm = random.random_range(Duration::ZERO..=STORM_MAX);
+            thread::sleep(random.random_range(Duration::ZERO..=INTERVAL_MAX));
+            let duration = random.random_range(Duration::ZERO..=DURATION_MAX);
             match random.random_range(0..4) {
-                0 => self.stop_for(storm)?,
-                1 if self.has_famines => self.starve_for(storm)?,
+                0 => self.stop_for(duration)?,
+                1 if self.has_shortages => self.limit_descriptors_for(duration)?,
                 _ => self.signal(random.random_range(1..=20))?,
             }
         }
@@ -114,25 +113,26 @@ impl<'a> Weather<'a> {
         Ok(())
     }
 
-    /// Lowers the soft RLIMIT_NOFILE of all its processes to what they have open (prlimit(2)), so that
-    /// accept fails with EMFILE, and raises it again.
-    fn starve_for(&self, duration: Duration) -> Verdict {
+    /// Lowers the soft RLIMIT_NOFILE of all processes of the server to the number of their open
+    /// descriptors (prlimit(2)). accept(2) then fails with EMFILE. Raises the limits again after
+    /// `duration`.
+    fn limit_descriptors_for(&self, duration: Duration) -> Verdict {
         let pid = self.process.pid();
         for (process, open) in observe::descriptors(pid)? {
             set_descriptor_limit(process, Some(open as u64));
         }
         thread::sleep(duration);
-        // Those who were forked meanwhile have inherited the low limit.
+        // Processes that were forked meanwhile have inherited the low limit.
         for (process, _) in observe::descriptors(pid)? {
             set_descriptor_limit(process, None);
         }
-        self.famines.fetch_add(1, Ordering::Relaxed);
+        self.shortages.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// Sets the soft limit of another process, or raises it to the hard one. One that has ended meanwhile
-/// needs none.
+/// Sets the soft limit of another process, or raises it to the hard limit. Does nothing for a process
+/// that has ended meanwhile.
 fn set_descriptor_limit(pid: Pid, soft: Option<u64>) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes to `limit`, which outlives the call, and reads nothing.
