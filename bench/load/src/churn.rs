@@ -1,8 +1,8 @@
 //! A new connection for each message.
 //!
-//! The time of a message starts before its connect(2) and ends with its last returned byte. Then the
-//! client closes the connection and opens the next one. With `half_close`, the client shuts down its
-//! sending half behind the message, and waits until the server has closed its side.
+//! The time of a message starts before its connect(2) and ends with its last returned byte. Then
+//! the client closes the connection and opens the next one. With `half_close`, the client shuts
+//! down its sending half behind the message, and waits until the server has closed its side.
 //!
 //! The side that closes first keeps the port in the state TIME-WAIT. On loopback, Linux uses such a
 //! port again after a second (net.ipv4.tcp_tw_reuse, ip-sysctl). So the number of ports of a source

@@ -35,8 +35,8 @@ impl Connecting {
             socket.set_tcp_nodelay(true)?;
         }
         if let Some(source) = source {
-            // connect(2) then chooses a port that is free for this peer. bind(2) would need a port that
-            // is free for all peers (ip(7)).
+            // connect(2) then chooses a port that is free for this peer. bind(2) would need a port
+            // that is free for all peers (ip(7)).
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }

@@ -1,8 +1,8 @@
 //! Messages over UDP: one datagram for each message, and one message in flight for each client.
 //!
-//! UDP has no connections: connect(2) only names the peer. A message that is not back in time counts
-//! as lost, and the client sends its next message. Only an error of the socket ends a client, such as
-//! ECONNREFUSED: no server listens at the address (udp(7)).
+//! UDP has no connections: connect(2) only names the peer. A message that is not back in time
+//! counts as lost, and the client sends its next message. Only an error of the socket ends a
+//! client, such as ECONNREFUSED: no server listens at the address (udp(7)).
 
 use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
@@ -59,7 +59,8 @@ impl Datagrams {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(Error::generator("epoll_create1(2)"))?;
         for (index, socket) in sockets.iter().enumerate() {
-            // Level-triggered: each event reads one datagram, and the next one causes another event.
+            // Level-triggered: each event reads one datagram, and the next one causes another
+            // event.
             let event = EpollEvent::new(EpollFlags::EPOLLIN, index as u64);
             epoll.add(socket, event).map_err(Error::generator("epoll_ctl(2)"))?;
         }

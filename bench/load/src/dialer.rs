@@ -51,8 +51,8 @@ impl Dialer<'_> {
         Ok(sockets)
     }
 
-    /// Sleeps until the next connect is due. The schedule is absolute: a late connect does not delay
-    /// the following ones.
+    /// Sleeps until the next connect is due. The schedule is absolute: a late connect does not
+    /// delay the following ones.
     fn pace(&self) {
         if let Some(rate) = self.plan.connect_rate {
             let due = self.began + Duration::from_secs_f64(self.dialled as f64 / rate);

@@ -5,8 +5,8 @@
 //! make the same calls, but could not watch the timer descriptor of an open loop.
 //!
 //! The kernel reports an edge once, so the engine reads a socket until it is empty. A short read
-//! says that the socket is empty, unless the end of the stream is queued behind the bytes. The event
-//! says that, too (EPOLLRDHUP).
+//! says that the socket is empty, unless the end of the stream is queued behind the bytes. The
+//! event says that, too (EPOLLRDHUP).
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -38,8 +38,8 @@ pub(crate) struct Engine {
     /// For each connection a ring of `depth` places for the stamps of the messages in flight.
     stamps: Vec<Stamp>,
     rings: Vec<Ring>,
-    /// For each connection the time at which its last answer would have come if the generator had sent
-    /// each message as soon as it was due and there was room.
+    /// For each connection the time at which its last answer would have come if the generator had
+    /// sent each message as soon as it was due and there was room.
     punctual: Vec<u64>,
     /// Messages in flight on all connections.
     outstanding: usize,
@@ -171,8 +171,8 @@ impl Engine {
         }
     }
 
-    /// The time until `due` (nanoseconds of the recorder's clock), the next tick or the next turn of
-    /// the slow readers, in milliseconds rounded up.
+    /// The time until `due` (nanoseconds of the recorder's clock), the next tick or the next turn
+    /// of the slow readers, in milliseconds rounded up.
     pub(crate) fn timeout_until(&self, due: u64) -> EpollTimeout {
         let due = due.min(self.next_tick).min(self.slow.next_turn());
         let millis = due.saturating_sub(self.now).div_ceil(1_000_000);
@@ -242,8 +242,8 @@ impl Engine {
         self.live -= 1;
     }
 
-    /// Ends a turn of a loop: publishes the progress, and checks for timeouts every [`TICK`]. Returns
-    /// the last reading of the clock.
+    /// Ends a turn of a loop: publishes the progress, and checks for timeouts every [`TICK`].
+    /// Returns the last reading of the clock.
     pub(crate) fn tick(&mut self) -> u64 {
         let now = self.now;
         self.recorder.publish(now);
@@ -288,8 +288,8 @@ impl Engine {
         self.check_silence()
     }
 
-    /// Ends every connection with a last message and a shutdown of the sending half. The server must
-    /// return the message and then close its side.
+    /// Ends every connection with a last message and a shutdown of the sending half. The server
+    /// must return the message and then close its side.
     pub(crate) fn half_close(&mut self) -> Result<()> {
         for index in 0..self.count() {
             let stamp = Stamp::at(self.read_clock());

@@ -39,7 +39,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file is not a log that `loadgen --log` wrote, or only the beginning of one.
-    #[error("cannot use {}: it is not a whole log that `loadgen --log` wrote: {reason}", path.display())]
+    #[error("{} is not a whole log that `loadgen --log` wrote: {reason}", path.display())]
     NotALog {
         /// The file.
         path: PathBuf,

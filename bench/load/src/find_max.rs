@@ -1,9 +1,9 @@
 //! The highest rate at which a server keeps a promise such as `p99<1ms`.
 //!
-//! On a machine with other programs, any single run can fail for a reason that is not the server. So
-//! one failed run proves nothing: a rate counts as too high after three failures in a row. Whenever
-//! the search has closed in on a rate, the next higher one is tried once more: if it keeps the promise
-//! now, the search goes on above. A rate is found when two more runs keep the promise.
+//! On a machine with other programs, any single run can fail for a reason that is not the server.
+//! So one failed run proves nothing: a rate counts as too high after three failures in a row.
+//! Whenever the search has closed in on a rate, the next higher one is tried once more: if it keeps
+//! the promise now, the search goes on above. A rate is found when two more runs keep the promise.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,8 @@ use crate::{Fault, Latency, Result, Sample};
 const TRIES: usize = 3;
 /// Further runs at the found rate: this number must keep the promise before as many break it.
 const CONFIRMATIONS: usize = 2;
-/// The search has closed in when the lowest failed rate is at most this multiple of the highest kept.
+/// The search has closed in when the lowest failed rate is at most this multiple of the highest
+/// kept.
 const PRECISION: f64 = 1.05;
 /// First rate, as a share of the rate of the closed loop.
 const FIRST: f64 = 0.5;
@@ -74,7 +75,8 @@ pub enum Broken {
 pub struct Search {
     /// The promise.
     pub objective: Objective,
-    /// The highest confirmed rate. The last run of the search is at this rate and keeps the promise.
+    /// The highest confirmed rate. The last run of the search is at this rate and keeps the
+    /// promise.
     pub rate: Option<f64>,
     /// The lowest rate that failed.
     pub too_high: Option<f64>,
@@ -117,8 +119,8 @@ impl Step {
 }
 
 impl Search {
-    /// Whether the generator may have been the limit: it was the possible reason for every failure at
-    /// the lowest failed rate.
+    /// Whether the generator may have been the limit: it was the possible reason for every failure
+    /// at the lowest failed rate.
     pub fn generator_limited(&self) -> bool {
         let failed = |step: &&Step| Some(step.rate) == self.too_high && !step.kept();
         self.too_high.is_some()
@@ -285,8 +287,8 @@ mod tests {
         Step { rate, messages_per_second: rate, response_ns, broken, generator_limited: false }
     }
 
-    /// Searches a server that keeps the promise below `limit`. The runs with the numbers in `bad` fail
-    /// at any rate.
+    /// Searches a server that keeps the promise below `limit`. The runs with the numbers in `bad`
+    /// fail at any rate.
     fn search(limit: f64, capacity: f64, bad: &[usize]) -> Search {
         let mut number = 0;
         find_max(objective(), capacity, |rate| {

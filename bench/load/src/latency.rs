@@ -11,23 +11,23 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Significant decimal digits of a recorded time. The error is at most 0.1 %.
 const DIGITS: u8 = 3;
 /// Largest share of the median response time that may be the generator's own lateness.
-pub const LATE: f64 = 0.1;
+const LATE: f64 = 0.1;
 
 /// The distributions of a run, in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Latency {
-    /// From the intended send to the last byte back: the waiting time of a user. In a closed loop the
-    /// intended send is the actual send. An unsent message counts with the time from its intended
-    /// send to the end of the run.
+    /// From the intended send to the last byte back: the waiting time of a user. In a closed loop
+    /// the intended send is the actual send. An unsent message counts with the time from its
+    /// intended send to the end of the run.
     pub response: Histogram<u64>,
     /// From the actual send to the last byte back: the time of the server and the network. Recorded
     /// in an open loop only; in a closed loop it is the same as `response`.
     pub service: Histogram<u64>,
     /// From the intended to the actual send. Recorded in an open loop only.
     pub lateness: Histogram<u64>,
-    /// The part of the lateness that the generator caused. It counts from the moment when a punctual
-    /// generator would have sent the message, with the same service times. Recorded in an open loop
-    /// only.
+    /// The part of the lateness that the generator caused. It counts from the moment when a
+    /// punctual generator would have sent the message, with the same service times. Recorded in an
+    /// open loop only.
     pub own_lateness: Histogram<u64>,
 }
 
@@ -59,8 +59,8 @@ impl Latency {
         let _ = self.own_lateness.add(&other.own_lateness);
     }
 
-    /// Whether the generator was so late that the response times are its own: its median lateness is
-    /// more than [`LATE`] of the median response time. `None` in a closed loop.
+    /// Whether the generator was so late that the response times are its own: its median lateness
+    /// is more than a tenth of the median response time. `None` in a closed loop.
     pub fn is_late(&self) -> Option<bool> {
         let [own, response] = [&self.own_lateness, &self.response]
             .map(|histogram| histogram.value_at_quantile(0.5) as f64);

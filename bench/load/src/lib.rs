@@ -19,9 +19,9 @@
 //!
 //! | file | topic |
 //! | --- | --- |
-//! | `plan` | [`Plan`]: the connections; [`Slice`]: one run on them; [`Control`]: stop and progress |
+//! | `plan` | [`Plan`]: the connections; [`Slice`]: a run on them; [`Control`]: stop and progress |
 //! | `session` | [`Session`]: the connections, opened once, for many runs |
-//! | `content` | [`Content`]: the bytes of a connection, and the check of the bytes that come back |
+//! | `content` | [`Content`]: the bytes of a connection, and the check of the returned bytes |
 //! | `verifier` | how far one connection has sent, and whether the returned bytes are right |
 //! | `connection` | one connection: its socket and its verifier |
 //! | `engine` | many connections on one thread, with epoll; `closed` and `open` are its two loops |
@@ -32,6 +32,7 @@
 //! | `connecting`, `dialer` | opening a connection, and opening many |
 //! | `latency`, `recorder`, `series` | the histograms of a run, and of its intervals |
 //! | `outcome`, `usage` | counts and faults, and the CPU time of the generator |
+//! | `machine` | the CPU time of the server and of other programs, and steal |
 //! | `find_max` | the highest rate at which a promise about response time is kept |
 //! | [`report`] | the result as text, JSON, CSV, percentile text and HdrHistogram log |
 //! | `limits`, `probe` | what this machine and the server allow, checked before the load starts |
@@ -70,14 +71,14 @@ mod verifier;
 pub use content::Content;
 pub use error::{Error, Result};
 pub use find_max::{Broken, Objective, Search, Step, find_max};
-pub use latency::{LATE, Latency};
-pub use machine::{DISTURBED, MachineMeter, MachineUse, ServerSide};
+pub use latency::Latency;
+pub use machine::{MachineMeter, MachineUse, ServerSide};
 pub use open::{Arrivals, Rate};
-pub use outcome::{Fault, Faults, RATE_TOLERANCE, Sample};
+pub use outcome::{Fault, Faults, Sample};
 pub use plan::{Control, Plan, Slice, Until};
 pub use probe::probe;
 pub use series::Interval;
 pub use server_process::address::Address;
 pub use session::Session;
-pub use usage::{ClientCpu, SATURATED, STARVED};
+pub use usage::{ClientCpu, SATURATED};
 pub use verifier::{Arrival, DatagramVerifier, StreamVerifier};

@@ -19,7 +19,7 @@ use server_process::proc;
 use crate::{Address, Control, Error, Result};
 
 /// CPU time of other programs, in cores, from which the machine counts as disturbed.
-pub const DISTURBED: f64 = 0.05;
+const DISTURBED: f64 = 0.05;
 
 /// The error of a difference of two readings of /proc/stat: three ticks.
 const RESOLUTION: Duration = Duration::from_millis(30);
@@ -159,8 +159,8 @@ pub struct MachineUse {
     pub messages: u64,
     /// CPU time of the server and its children.
     pub server: Option<Duration>,
-    /// CPU time of programs other than the generator and the server. `None` also for a server on this
-    /// machine whose processes are unknown.
+    /// CPU time of programs other than the generator and the server. `None` also for a server on
+    /// this machine whose processes are unknown.
     pub others: Option<Duration>,
     /// Time that the hypervisor kept from this machine's processors.
     pub steal: Option<Duration>,
@@ -174,7 +174,7 @@ impl MachineUse {
         time.as_secs_f64() / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// Whether other programs, or the hypervisor, used more than [`DISTURBED`] of a core. `None` if
+    /// Whether other programs, or the hypervisor, used more than a twentieth of a core. `None` if
     /// both are unavailable.
     pub fn disturbed(&self) -> Option<bool> {
         let limit = self.elapsed.mul_f64(DISTURBED) + RESOLUTION;
@@ -264,8 +264,8 @@ fn processors() -> Option<u32> {
     u32::try_from(count).ok()
 }
 
-/// Whether the kernel keeps the time of interrupts apart from the CPU times of processes. If that is
-/// unknown, the answer is yes: then the time of other programs is a lower bound.
+/// Whether the kernel keeps the time of interrupts apart from the CPU times of processes. If that
+/// is unknown, the answer is yes: then the time of other programs is a lower bound.
 fn interrupts_are_apart() -> bool {
     irq_time_accounting().unwrap_or(true)
 }

@@ -23,8 +23,8 @@ use crate::plan::WAIT_MAX;
 use crate::recorder::Recorder;
 use crate::{Error, Plan, Result, Slice, Until};
 
-/// For a wait shorter than this, in nanoseconds, the loop polls epoll. Setting a timer would take as
-/// long.
+/// For a wait shorter than this, in nanoseconds, the loop polls epoll. Setting a timer would take
+/// as long.
 const TOO_SHORT: u64 = 3_000;
 
 /// Most unsent messages that are counted one by one.
@@ -37,8 +37,8 @@ pub struct Rate {
     pub per_second: f64,
     /// The distribution of the times between two messages.
     pub arrivals: Arrivals,
-    /// Poll epoll instead of sleeping until the next message is due. Messages leave more punctually,
-    /// and each thread uses a whole core.
+    /// Poll epoll instead of sleeping until the next message is due. Messages leave more
+    /// punctually, and each thread uses a whole core.
     pub spin: bool,
 }
 

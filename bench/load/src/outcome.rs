@@ -163,7 +163,7 @@ pub struct Sample {
 
 /// Largest valid deviation of an open loop: the difference between returned and due messages, as a
 /// share of the due messages.
-pub const RATE_TOLERANCE: f64 = 0.01;
+pub(crate) const RATE_TOLERANCE: f64 = 0.01;
 /// A smaller deviation, in messages, is always valid. More messages can be in flight at one end of
 /// the measured time than at the other.
 const EDGE: f64 = 10.0;
@@ -174,13 +174,13 @@ impl Sample {
         per_second(self.messages, self.elapsed)
     }
 
-    /// Open loop: the messages that came back, as a share of those that were due. `None` if none was
-    /// due.
+    /// Open loop: the messages that came back, as a share of those that were due. `None` if none
+    /// was due.
     pub fn achieved(&self) -> Option<f64> {
         (self.due > 0).then(|| self.messages as f64 / self.due as f64)
     }
 
-    /// Open loop: whether the due messages came back, within [`RATE_TOLERANCE`].
+    /// Open loop: whether the due messages came back, within 1 %.
     pub fn kept_up(&self) -> bool {
         let due = self.due as f64;
         (self.messages as f64 - due).abs() <= (due * RATE_TOLERANCE).max(EDGE)

@@ -1,7 +1,7 @@
 //! One connection on one thread: a blocking socket, with one write and one read for each message.
 //!
-//! The thread waits for one answer only. With epoll the generator would make another system call for
-//! each message, and its time would be part of every measured time.
+//! The thread waits for one answer only. With epoll the generator would make another system call
+//! for each message, and its time would be part of every measured time.
 
 use std::io;
 use std::time::Duration;
@@ -44,8 +44,8 @@ impl PingPong {
         })
     }
 
-    /// Makes the connection's socket non-blocking, and returns the connection. Returns `None` if the
-    /// connection has failed.
+    /// Makes the connection's socket non-blocking, and returns the connection. Returns `None` if
+    /// the connection has failed.
     pub(crate) fn give_up(&mut self) -> Result<Option<Connection>> {
         if let Some(connection) = &self.connection {
             connection.socket.set_nonblocking(true).map_err(Error::generator("fcntl(2)"))?;

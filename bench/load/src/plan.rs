@@ -157,8 +157,8 @@ impl Plan {
             "a fragment of 0 bytes never sends: give at least 1"
         } else if self.fragment.is_some_and(|most| most >= BUFFER || most / self.depth >= self.size)
         {
-            "a fragment cuts nothing unless it is smaller than 65536 bytes and than all messages in \
-             flight on a connection: give fewer bytes"
+            "a fragment cuts nothing unless it is smaller than 65536 bytes and than all messages \
+             in flight on a connection: give fewer bytes"
         } else if self.connect_rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
             "a connect rate of 0 never connects: give more than 0"
         } else if self.connect_rate.is_some_and(|rate| rate * WAIT_MAX.as_secs_f64() < 1.0) {

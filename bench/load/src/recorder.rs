@@ -96,8 +96,8 @@ impl Recorder {
         sample
     }
 
-    /// The end of the measured time, in nanoseconds of the clock; `u64::MAX` if a number of messages
-    /// ends the slice.
+    /// The end of the measured time, in nanoseconds of the clock; `u64::MAX` if a number of
+    /// messages ends the slice.
     pub(crate) fn window_end(&self) -> u64 {
         self.run.to
     }
@@ -129,9 +129,10 @@ impl Recorder {
 
     /// Records a message that has come back whole.
     ///
-    /// The rate counts the messages that come back inside the measured time. The latency of a closed
-    /// loop also counts those of the drain: without them, the slowest messages would be missing. The
-    /// latency of an open loop counts the messages that are due inside the measured time.
+    /// The rate counts the messages that come back inside the measured time. The latency of a
+    /// closed loop also counts those of the drain: without them, the slowest messages would be
+    /// missing. The latency of an open loop counts the messages that are due inside the measured
+    /// time.
     pub(crate) fn answered(&mut self, now: u64, stamp: Stamp) {
         let run = &mut self.run;
         run.answered += 1;

@@ -23,8 +23,8 @@ use crate::{Error, Faults, Interval, Plan, Result, Sample, Slice, Until, closed,
 /// The open connections of a [`Plan`].
 ///
 /// All runs use the same connections. Every run ends drained: all sent messages have come back, so
-/// a stopped server (SIGSTOP) owes nothing until the next run. A run opens no connection, and a closed
-/// loop allocates nothing. With several threads, each run starts its threads again.
+/// a stopped server (SIGSTOP) owes nothing until the next run. A run opens no connection, and a
+/// closed loop allocates nothing. With several threads, each run starts its threads again.
 pub struct Session {
     plan: Plan,
     workers: Vec<Worker>,

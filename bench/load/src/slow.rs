@@ -1,14 +1,15 @@
 //! Clients that send all the time and hardly read.
 //!
 //! Each client keeps its send buffer full, and reads a few bytes every 5 ms. A correct server stops
-//! reading from such a client, buffers a bounded number of bytes for it, and serves the other clients.
+//! reading from such a client, buffers a bounded number of bytes for it, and serves the other
+//! clients.
 
 use crate::Fault;
 use crate::connection::{Buffers, Connection, Manner, Received};
 use crate::recorder::Recorder;
 
-/// Bytes offered beyond the last returned byte. The socket buffers of both sides hold less, so there
-/// is always something to send.
+/// Bytes offered beyond the last returned byte. The socket buffers of both sides hold less, so
+/// there is always something to send.
 const AHEAD: u64 = 64 << 20;
 /// Time between two turns, in nanoseconds: several turns fit into a slice of 20 ms.
 const PERIOD: u64 = 5_000_000;
@@ -25,7 +26,8 @@ pub(crate) struct SlowReaders {
 impl SlowReaders {
     pub(crate) fn new(connections: Vec<Connection>) -> SlowReaders {
         for connection in &connections {
-            // A small buffer fills soon. The test also works with a larger one, so an error is no harm.
+            // A small buffer fills soon. The test also works with a larger one, so an error is no
+            // harm.
             let _ = connection.socket.set_recv_buffer_size(LITTLE);
         }
         let next_turn = if connections.is_empty() { u64::MAX } else { 0 };

@@ -13,9 +13,9 @@ use serde::Serialize;
 /// limit of the generator, and not of the server.
 pub const SATURATED: f64 = 0.95;
 
-/// Share of the time at which a generator thread counts as starved: the thread was ready to run, and
-/// another one had the core. Then the generator sent and received messages late.
-pub const STARVED: f64 = 0.05;
+/// Share of the time at which a generator thread counts as starved: the thread was ready to run,
+/// and another one had the core. Then the generator sent and received messages late.
+const STARVED: f64 = 0.05;
 
 /// CPU time and context switches of the generator's threads (getrusage(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -48,7 +48,7 @@ impl ClientCpu {
         self.busiest_thread + self.waited.unwrap_or(0.0) >= SATURATED
     }
 
-    /// Whether a generator thread waited for a core for [`STARVED`] of the time.
+    /// Whether a generator thread waited for a core for 5 % of the time.
     pub fn starved(&self) -> bool {
         self.waited.is_some_and(|waited| waited >= STARVED)
     }

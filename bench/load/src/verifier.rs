@@ -50,8 +50,8 @@ impl StreamVerifier {
     ///
     /// # Errors
     ///
-    /// `Mismatch` for wrong bytes; `Surplus` or `SpokeFirst` for more bytes than were sent. After an
-    /// error the stream cannot be used any more.
+    /// `Mismatch` for wrong bytes; `Surplus` or `SpokeFirst` for more bytes than were sent. After
+    /// an error the stream cannot be used any more.
     pub fn take(&mut self, bytes: &[u8], verify: bool) -> Result<(), Fault> {
         let awaited = usize::try_from(self.sent - self.received).unwrap_or(usize::MAX);
         let echoed = &bytes[..bytes.len().min(awaited)];

@@ -22,7 +22,8 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's allocator.
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's
+        // allocator.
         unsafe { System.alloc(layout) }
     }
 

@@ -21,8 +21,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Reads the number of sent bytes (two bytes), the number of returned bytes (two bytes), the number of
-/// cuts, and the cuts. The rest changes the returned bytes (xor), and what is longer is appended.
+/// Reads the number of sent bytes (two bytes), the number of returned bytes (two bytes), the number
+/// of cuts, and the cuts. The rest changes the returned bytes (xor), and what is longer is
+/// appended.
 fn stream(content: Content, bytes: &[u8]) {
     let [a, b, c, d, cuts, rest @ ..] = bytes else { return };
     let length = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low])) % MOST_SENT;

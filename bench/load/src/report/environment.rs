@@ -28,7 +28,8 @@ pub struct Environment {
     /// Load average of the last minute before the report.
     pub load_average: Option<f64>,
     /// Whether the kernel keeps interrupts apart from the CPU time of processes
-    /// (CONFIG_IRQ_TIME_ACCOUNTING). If not, a process's CPU time contains the interrupts on its core.
+    /// (CONFIG_IRQ_TIME_ACCOUNTING). If not, a process's CPU time contains the interrupts on its
+    /// core.
     pub irq_time_accounting: Option<bool>,
     /// Limits of the generator's process.
     pub limits: Limits,

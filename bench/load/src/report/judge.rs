@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Client, Machine};
-use crate::{Fault, Faults, RATE_TOLERANCE, Sample, Search};
+use crate::outcome::RATE_TOLERANCE;
+use crate::{Fault, Faults, Sample, Search};
 
 /// Something that can have changed the figures of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +28,8 @@ pub(super) fn invalid(sample: &Sample, search: Option<&Search>) -> Vec<String> {
         && !sample.kept_up()
     {
         reasons.push(format!(
-            "{:.1} % of the due messages came back in time, and {:.0} % are needed. Give a lower rate, \
-             more connections, more depth, or a longer time",
+            "{:.1} % of the due messages came back in time, and {:.0} % are needed. Give a lower \
+             rate, more connections, more depth, or a longer time",
             ratio * 100.0,
             (1.0 - RATE_TOLERANCE) * 100.0
         ));
@@ -74,9 +75,9 @@ pub(super) fn warnings(
         warn("starved", text);
     }
     if client.late == Some(true) {
-        let text = "the generator sent late: the median of its own lateness is more than a tenth of \
-                    the median response time, so the response times are its own. Give --spin, more \
-                    --threads, or a lower rate";
+        let text = "the generator sent late: the median of its own lateness is more than a tenth \
+                    of the median response time, so the response times are its own. Give --spin, \
+                    more --threads, or a lower rate";
         warn("late", text.to_owned());
     }
     if client.saturated == Some(true) {
@@ -96,8 +97,8 @@ pub(super) fn warnings(
         warn("disturbed", text);
     }
     if search.is_some_and(Search::generator_limited) {
-        let text = "the generator was saturated, starved or late in each run that failed: the rate may \
-                    be its own limit, not the server's. Give more --threads, or --spin";
+        let text = "the generator was saturated, starved or late in each run that failed: the \
+                    rate may be its own limit, not the server's. Give more --threads, or --spin";
         warn("generator", text.to_owned());
     }
     warnings

@@ -70,8 +70,8 @@ impl Header {
 }
 
 /// The distributions as a compressed HdrHistogram interval log (V2), in nanoseconds. Each interval
-/// has a line for each distribution, with its name in JSON as the tag. `started` is the start of the
-/// measured time.
+/// has a line for each distribution, with its name in JSON as the tag. `started` is the start of
+/// the measured time.
 ///
 /// # Errors
 ///

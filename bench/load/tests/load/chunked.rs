@@ -1,10 +1,11 @@
-//! Checks of the verifiers for any returned bytes. The property tests and the fuzz target share them.
+//! Checks of the verifiers for any returned bytes. The property tests and the fuzz target share
+//! them.
 
 use loadgen::{Arrival, Content, DatagramVerifier, Fault, StreamVerifier};
 
-/// Lets a verifier send `sent` bytes, and feeds it with `returned` in pieces of `cuts` bytes. Each cut
-/// is at least 1, and the last one is used again until the end. Right bytes must be no fault, and
-/// wrong bytes must be one. The verifier must not call more bytes right than are right.
+/// Lets a verifier send `sent` bytes, and feeds it with `returned` in pieces of `cuts` bytes. Each
+/// cut is at least 1, and the last one is used again until the end. Right bytes must be no fault,
+/// and wrong bytes must be one. The verifier must not call more bytes right than are right.
 ///
 /// # Panics
 ///

@@ -131,6 +131,7 @@ fn a_load_that_cannot_work_is_refused_with_advice() {
         (vec![&open, "--churn", "--slow-readers", "1"], "no slow readers"),
         (vec![&open, "--churn", "--connect-rate", "9"], "--connect-rate has no effect"),
         (vec![&open, "--pin", "0", "--pin", "1"], "more --pin than threads"),
+        (vec![&open, "--seed", "1", "--no-verify"], "--seed has no effect"),
         (vec![&open, "-R", "fast"], "give for example 200, 20k or 1.5M"),
         (vec![&open, "-s", "1K"], "give for example 64, 1k (1000 bytes)"),
         (vec![&open, "--server-pid", "2147483647"], "no server process 2147483647"),

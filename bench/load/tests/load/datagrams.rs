@@ -1,4 +1,5 @@
-//! UDP: lost, late, repeated and wrong datagrams are counted under their own names, and clients go on.
+//! UDP: lost, late, repeated and wrong datagrams are counted under their own names, and clients go
+//! on.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

@@ -11,6 +11,7 @@ mod datagrams;
 mod faults;
 mod find_max;
 mod machine;
+mod machines;
 mod merge;
 mod open_loop;
 mod schema;

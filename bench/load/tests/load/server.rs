@@ -17,7 +17,11 @@ pub(crate) struct Server {
 impl Server {
     /// Serves each client on its own thread. `serve` gets the client's number and its stream.
     pub(crate) fn start(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Server::start_at("127.0.0.1:0", serve)
+    }
+
+    fn start_at(addr: &str, serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, serve) = (Arc::new(AtomicBool::new(false)), Arc::new(serve));
         let stopped = Arc::clone(&stop);
@@ -39,8 +43,13 @@ impl Server {
         Server::with_flaw(|_, _| Flaw::None)
     }
 
-    /// An echo server that calls `flaw` after each read. `flaw` gets the number of bytes echoed before
-    /// and the received bytes, may change these bytes, and says what to do with them.
+    /// A server without a flaw, at this address.
+    pub(crate) fn echo_at(addr: &str) -> Server {
+        Server::start_at(addr, |_, stream| echo(stream, &|_, _| Flaw::None))
+    }
+
+    /// An echo server that calls `flaw` after each read. `flaw` gets the number of bytes echoed
+    /// before and the received bytes, may change these bytes, and says what to do with them.
     pub(crate) fn with_flaw(
         flaw: impl Fn(u64, &mut Vec<u8>) -> Flaw + Send + Sync + 'static,
     ) -> Server {

@@ -56,15 +56,15 @@ fn run(load: &Load) -> Result<ExitCode> {
     plan.check()?;
     slice.check()?;
     load.files().try_for_each(check_file).map_err(Error::Write)?;
-    load.start_at.map_or(Ok(()), start::check)?;
+    load.start_at().map_or(Ok(()), start::check)?;
     let signals = Signals::install(plan.control.stop_flag())?;
     probe(&plan)?;
     let side = load.server_side(&plan.address)?;
     let mut session = Session::open(&plan)?;
-    load.start_at.map_or(Ok(()), start::wait)?;
+    load.start_at().map_or(Ok(()), start::wait)?;
     // Before this line there is nothing to report, and a signal ends the process.
     signals.hold();
-    let (search, mut measured) = match load.find_max {
+    let (search, mut measured) = match load.find_max() {
         Some(objective) => {
             let (search, last) = search::run(load, objective, &plan, &mut session, &side)?;
             (Some(search), last)
@@ -89,7 +89,7 @@ fn run(load: &Load) -> Result<ExitCode> {
         interrupted: caught.is_some(),
     };
     let report = Report::new(run, &load.percentiles());
-    let shown = match load.json {
+    let shown = match load.output.json {
         true => output::json(&report),
         false => output::text(&report.text(output::width())),
     };
@@ -109,15 +109,15 @@ fn write_files(
     session: &mut Session,
     measured: &Measured,
 ) -> Result<()> {
-    if let Some(path) = &load.csv {
+    if let Some(path) = &load.output.csv {
         let bytes = csv(session.intervals(), report.load.message_bytes, &load.percentiles())?;
         write_whole(path, &bytes).map_err(Error::Write)?;
     }
-    if let Some(path) = &load.hgrm {
+    if let Some(path) = &load.output.hgrm {
         let text = hgrm(&session.latency().response);
         write_whole(path, text.as_bytes()).map_err(Error::Write)?;
     }
-    if let Some(path) = &load.log {
+    if let Some(path) = &load.output.log {
         let bytes = if load.has_intervals() {
             log(report, session.intervals(), measured.started)?
         } else {

@@ -15,8 +15,8 @@ use crate::output;
 
 mod text;
 
-/// Smallest common time of all clients, as a share of the longest run, at which they count as running
-/// at the same time.
+/// Smallest common time of all clients, as a share of the longest run, at which they count as
+/// running at the same time.
 const TOGETHER: f64 = 0.9;
 
 /// The sum. Serialised, it is the JSON form.
@@ -105,8 +105,8 @@ fn refuse_repeated(merge: &Merge) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a sum of open and closed loops. Response times of an open loop count from the due time of
-/// a message, and those of a closed loop from its send time.
+/// Refuses a sum of open and closed loops. Response times of an open loop count from the due time
+/// of a message, and those of a closed loop from its send time.
 fn refuse_mixed(clients: &[Client]) -> Result<()> {
     let open = clients.iter().find(|client| client.header.open_loop);
     let closed = clients.iter().find(|client| !client.header.open_loop);
@@ -147,8 +147,8 @@ fn invalid(clients: &[Client], total: &Total) -> Vec<String> {
     }
     if total.messages_per_second.is_none() {
         reasons.push(format!(
-            "the clients did not run at the same time: {:.3} s are common to all, of {:.3} s. Their \
-             rates cannot be added; start them with the same --start-at and --duration, and \
+            "the clients did not run at the same time: {:.3} s are common to all, of {:.3} s. \
+             Their rates cannot be added; start them with the same --start-at and --duration, and \
              synchronise the clocks of their machines",
             total.common_seconds, total.seconds
         ));
@@ -166,8 +166,8 @@ fn warnings(clients: &[Client]) -> Vec<Warning> {
         let Some(seed) = header.arrivals_seed else { continue };
         if let Some(other) = seeds.insert(seed, log) {
             let text = format!(
-                "{other} and {log} have the same seed, so their random messages were due at the same \
-                 moments: give each client its own --seed"
+                "{other} and {log} have the same seed, so their random messages were due at the \
+                 same moments: give each client its own --seed"
             );
             warnings.push(Warning { name: "seed".to_owned(), text });
         }

@@ -16,7 +16,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers. A signal sets `stop`, and until [`Signals::hold`] it ends the process.
+    /// Installs the handlers. A signal sets `stop`, and until [`Signals::hold`] it ends the
+    /// process.
     ///
     /// A shell script starts its background jobs with SIGINT ignored. The handlers replace that.
     ///
