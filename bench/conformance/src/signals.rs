@@ -231,9 +231,10 @@ fn sigterm_while_clients_compute_ends_within_drain(stage: &Stage) -> Verdict {
         return server.fails(
             format_args!(
                 "after the signal the server computes for at most {allowed}: during --drain {drain}ms, \
-                 and then the --work {work}ms that each thread has begun (threads: {threads})"
+                 then the --work {work}ms that each thread has begun, and {SPARE_WORKS} more (threads: \
+                 {threads})"
             ),
-            format_args!("it used {used} of CPU time"),
+            format_args!("it used {used} of CPU time, and did not end"),
         );
     }
     server.expect_exit_0().map(drop)
