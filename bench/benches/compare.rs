@@ -9,9 +9,11 @@
 
 use std::env;
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use bench::baseline;
 use bench::bench_args;
@@ -35,32 +37,42 @@ fn main() -> ExitCode {
         let _ = env::set_current_dir(shells);
     }
     match run(&Args::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(end) => ExitCode::from(end as u8),
         Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::from(error.exit_status())
         }
     }
 }
 
-/// Does what `args` asks for. Returns whether all is well: false when a server regressed against
-/// `--baseline`, or failed under `--test`.
-fn run(args: &Args) -> io::Result<bool> {
+/// How a run has ended; the number is the exit status.
+#[derive(Clone, Copy)]
+enum End {
+    Well = 0,
+    /// A server is worse than in `--baseline`, or has failed under `--test`.
+    Worse = 1,
+    /// A signal came first; as a shell reports SIGINT.
+    Interrupted = 130,
+}
+
+/// Does what `args` asks for.
+fn run(args: &Args) -> bench::Result<End> {
     if args.list {
         compare::list(args)?.iter().for_each(say);
-        return Ok(true);
+        return Ok(End::Well);
     }
-    // What would make the run useless is found out before it.
+    // What makes the run useless must be found before it.
     let then = args.baseline.as_deref().map(Results::read).transpose()?;
     if args.test {
-        return Ok(say_failures(&compare::run(args)?));
+        let good = say_failures(&compare::run(args)?);
+        return Ok(if good { End::Well } else { End::Worse });
     }
     let dir = args.output.clone().unwrap_or_else(default_output);
     check_directory(&dir)?;
     let results = compare::run(args)?;
-    for scenario in &results.scenarios {
-        say(terminal::scenario(scenario));
+    results.scenarios.iter().for_each(terminal::print);
+    if let Some(kept) = keep_earlier(&dir)? {
+        say(format_args!("\nthe earlier report is now in {}", kept.display()));
     }
     results.write(&dir)?;
     report::write(&results, &dir)?;
@@ -69,16 +81,35 @@ fn run(args: &Args) -> io::Result<bool> {
     say(format_args!("\nlook at {page}; beside it: report.json, report.csv, charts as SVG"));
     if !results.complete {
         let _ = writeln!(io::stderr(), "interrupted: the report has what was finished until then");
+        return Ok(End::Interrupted);
     }
-    Ok(then.is_none_or(|then| say_regressions(&results, &then)))
+    let good = then.is_none_or(|then| say_regressions(&results, &then));
+    Ok(if good { End::Well } else { End::Worse })
 }
 
-/// A line on stdout. That nobody reads it any more, as behind `head`, is no reason to lose the report.
+/// Moves the files of an earlier report into a folder that is named by their time. Returns the folder.
+fn keep_earlier(dir: &Path) -> io::Result<Option<PathBuf>> {
+    let Ok(earlier) = fs::metadata(dir.join("report.json")).and_then(|file| file.modified()) else {
+        return Ok(None);
+    };
+    let time = humantime::format_rfc3339_seconds(earlier.min(SystemTime::now()));
+    let kept = dir.join(time.to_string().replace(':', "-"));
+    fs::create_dir_all(&kept)?;
+    for entry in fs::read_dir(dir)? {
+        let file = entry?.path();
+        if let Some(name) = file.file_name().filter(|_| file.is_file()) {
+            fs::rename(&file, kept.join(name))?;
+        }
+    }
+    Ok(Some(kept))
+}
+
+/// Writes a line to stdout. A closed stdout, as behind `head`, must not lose the report.
 fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Says which cases of a `--test` run failed; true when none did.
+/// Prints which cases of a `--test` run failed. Returns whether none did.
 fn say_failures(results: &Results) -> bool {
     let failures = results.failures();
     for failure in &failures {
@@ -89,7 +120,7 @@ fn say_failures(results: &Results) -> bool {
     failures.is_empty()
 }
 
-/// Says what became worse since `then`; true when nothing did.
+/// Prints what is worse than in `then`. Returns whether nothing is.
 fn say_regressions(now: &Results, then: &Results) -> bool {
     let (regressions, compared) = baseline::regressions(now, then);
     let worse = regressions.len();

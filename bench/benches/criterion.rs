@@ -22,9 +22,9 @@ use std::time::Duration;
 use bench::bench_args;
 use bench::entrant::{self, Entrant};
 use bench::layout::{Home, Layout};
+use bench::report::terminal;
 use bench::results::{LoadInfo, Metric};
 use bench::scenario::{SCENARIOS, plan_of};
-use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use loadgen::report::duration;
@@ -102,11 +102,13 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
                 }
                 _ => Throughput::Elements(load.connections as u64),
             });
-            for (index, (name, traits)) in names.iter().enumerate() {
-                if entrant::excuse(traits, scenario.served_at_once(*point)).is_none() {
+            for (name, traits) in &names {
+                // A server that cannot run here was left out, and a line has said so. With --list no
+                // server is built, and none is called.
+                let entrant = entrants.iter().find(|entrant| entrant.name == *name);
+                let can = entrant::excuse(traits, scenario.served_at_once(*point)).is_none();
+                if can && (list_only || entrant.is_some()) {
                     let id = BenchmarkId::new(*name, point);
-                    // With --list nothing is built, and nothing is called.
-                    let entrant = entrants.get(index);
                     let case = measure(&mut group, id, entrant, &load, &layout);
                     home.restore()?;
                     recorded.extend(case.map(|(messages, ns)| Percentiles {
@@ -155,7 +157,7 @@ fn measure(
                     let place = session.first_fault().unwrap_or_default();
                     fail(entrant, &io::Error::other(format!("{}: {place}", sample.faults)))
                 }
-                Err(error) => fail(entrant, &error),
+                Err(error) => fail(entrant, &error.into()),
             }
         });
     });
@@ -184,11 +186,10 @@ fn fail(entrant: &Entrant, error: &io::Error) -> ! {
 }
 
 fn print_percentiles(recorded: &[Percentiles]) {
+    const HEADS: [&str; 8] = ["server", "point", "messages", "p50", "p90", "p99", "p99.9", "max"];
     for scenario in SCENARIOS {
-        let mut table = Table::new();
-        table.load_style(ASCII_MARKDOWN);
-        table.set_header(["server", "point", "messages", "p50", "p90", "p99", "p99.9", "max"]);
-        for case in recorded.iter().filter(|case| case.scenario == scenario.name) {
+        let of_scenario = recorded.iter().filter(|case| case.scenario == scenario.name);
+        let rows = of_scenario.map(|case| {
             let mut row =
                 vec![case.server.clone(), case.point.to_string(), case.messages.to_string()];
             // A percentile needs some samples beyond it.
@@ -196,13 +197,13 @@ fn print_percentiles(recorded: &[Percentiles]) {
             row.extend(case.ns.iter().zip(supported).map(|(ns, needed)| {
                 if case.messages >= needed { duration(*ns) } else { "-".to_owned() }
             }));
-            table.add_row(row);
-        }
-        if !table.is_empty() {
-            println!(
-                "\n{}: time of a message, recorded in the samples above\n{table}",
-                scenario.name
-            );
+            row
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if !rows.is_empty() {
+            let title =
+                format!("{}: time of a message, recorded in the samples above", scenario.name);
+            terminal::print_table(&title, &HEADS, &[0, 1, 3, 5, 6, 7, 4, 2], &rows);
         }
     }
 }

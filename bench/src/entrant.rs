@@ -16,8 +16,10 @@ use crate::workspace::{Binaries, build};
 /// Descriptors that a server needs besides those of its clients.
 const DESCRIPTOR_RESERVE: u64 = 40;
 
-/// The runtimes' echo servers in `examples/`: name of the entrant, example, arguments.
+/// The echo servers in `examples/`, bare loops and runtimes: name of the entrant, example, arguments.
 const YARDSTICKS: &[(&str, &str, &[&str])] = &[
+    ("bare-epoll", "bare_epoll", &[]),
+    ("bare-uring", "bare_uring", &[]),
     ("tokio-1", "tokio_echo", &["--threads", "1"]),
     ("tokio-n", "tokio_echo", &[]),
     ("smol", "smol_echo", &[]),
@@ -87,18 +89,19 @@ pub fn yardsticks() -> io::Result<Vec<Entrant>> {
 }
 
 /// The names that [`yardsticks`] would return.
-pub fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
+pub(crate) fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
     YARDSTICKS.iter().map(|(name, ..)| (*name, Traits::UNLIMITED))
 }
 
-/// Anyone's server, in any language: `name=command {addr}`. The command is split at blanks.
+/// Anyone's server, in any language: `name=command {addr}`. The command is split into words as a shell
+/// does it, with quotes, but no shell runs.
 ///
 /// # Errors
 ///
 /// In words, what the text lacks.
 pub fn given(text: &str) -> Result<Entrant, String> {
     let (name, command) = text.split_once('=').ok_or("give it as name='command {addr}'")?;
-    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let command = shlex::split(command).ok_or("a quote in the command is not closed")?;
     if name.is_empty() || command.is_empty() {
         return Err("give it as name='command {addr}'".to_owned());
     }
@@ -173,6 +176,9 @@ mod tests {
     fn a_given_server_needs_a_name_and_a_place_for_the_address() {
         let entrant = given("mine=python3 echo.py --listen {addr}").unwrap();
         assert_eq!((entrant.name.as_str(), entrant.command.len()), ("mine", 4));
+        let quoted = given("mine=sh -c 'exec nc -l \"$0\"' {addr}").unwrap();
+        assert_eq!(quoted.command[2], "exec nc -l \"$0\"");
+        assert!(given("mine=sh -c 'open {addr}").unwrap_err().contains("quote"));
         assert!(given("python3 echo.py {addr}").is_err());
         assert!(given("mine=python3 echo.py").unwrap_err().contains("{addr}"));
         assert!(given("=x {addr}").is_err() && given("mine=").is_err());

@@ -35,7 +35,7 @@ impl FromStr for Layout {
 impl Layout {
     /// Server and client together on the first processor that we may use, or each on one of its own;
     /// `None` if we may not use so many.
-    pub fn on(processors: usize) -> Option<Layout> {
+    pub(crate) fn on(processors: usize) -> Option<Layout> {
         let ours = sched_getaffinity(Pid::from_raw(0)).ok()?;
         let cpus = (0..CpuSet::count()).filter(|cpu| ours.is_set(*cpu) == Ok(true));
         let cpus: Vec<usize> = cpus.take(processors).collect();
@@ -44,7 +44,7 @@ impl Layout {
     }
 
     /// In words.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         if *self == Layout::default() {
             return "unpinned".to_owned();
         }
@@ -83,7 +83,7 @@ impl Home {
 /// # Errors
 ///
 /// Those of `start`, and when this process may not use the CPUs.
-pub fn pinned<T>(cpus: &[usize], start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn pinned<T>(cpus: &[usize], start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if cpus.is_empty() {
         return start();
     }

@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | [`scenario`] | what both benchmarks measure |
 //! | [`entrant`], [`layout`] | a server that takes part; on which processors it and its client run |
-//! | [`workspace`] | this workspace on disk, and its release binaries |
-//! | [`cost`] | what a server process cost: CPU, context switches, memory, system calls |
+//! | `workspace` | this workspace on disk, and its release binaries |
+//! | `cost` | what a server process cost: CPU, context switches, memory, system calls |
 //! | [`statistics`] | medians, intervals and verdicts over blocks |
 //! | [`compare`] | every server through every scenario: from the command line to the results |
 //! | [`results`] | what a comparison found |
@@ -19,11 +19,14 @@
 pub mod baseline;
 pub mod bench_args;
 pub mod compare;
-pub mod cost;
+mod cost;
 pub mod entrant;
+mod error;
 pub mod layout;
 pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod statistics;
-pub mod workspace;
+mod workspace;
+
+pub use error::{Error, Result};

@@ -26,7 +26,7 @@ const LANDMARK: &str = "bench/process/src/catalogue.rs";
 /// # Errors
 ///
 /// `NotFound` when none of these places is in the workspace.
-pub fn root() -> io::Result<PathBuf> {
+pub(crate) fn root() -> io::Result<PathBuf> {
     let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let places = [package, env::current_dir().ok(), env::current_exe().ok()];
     places.iter().flatten().find_map(|place| root_above(place)).ok_or_else(|| {
@@ -43,7 +43,7 @@ fn root_above(place: &Path) -> Option<PathBuf> {
 }
 
 /// Executables by the name of their binary or example target.
-pub type Binaries = BTreeMap<String, PathBuf>;
+pub(crate) type Binaries = BTreeMap<String, PathBuf>;
 
 /// A line of `cargo build --message-format=json`, as far as it concerns us.
 #[derive(Deserialize)]
@@ -64,7 +64,7 @@ struct Target {
 /// # Errors
 ///
 /// When cargo cannot be run or the build fails; its messages have been shown.
-pub fn build(packages: &[&str], examples: &[&str]) -> io::Result<Binaries> {
+pub(crate) fn build(packages: &[&str], examples: &[&str]) -> io::Result<Binaries> {
     let mut built = Binaries::new();
     if !packages.is_empty() {
         let targets = packages.iter().flat_map(|package| ["--package", package]);

@@ -22,13 +22,15 @@
 //! hello
 //! ```
 //!
+//! The library in `src/socketserver/` has the same three ways to serve a client behind an interface. It says
+//! why this server does not use it.
+//!
 //! Not here: a fixed number of threads; that is `threadpool`.
 #![deny(unsafe_code)] // Except for fork(2) and a signal handler.
 
 mod process;
 
 use std::io;
-use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -36,9 +38,9 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use echo::{
-    Accepted, Client, Clients, Error, Listener, Options, Scratch, Shortage, Stop, Tally, Totals,
+    Accepted, Client, Clients, DatagramSocket, Error, Listener, Options, Scratch, Shortage, Stop,
+    Tally, Totals,
 };
-use socket2::Socket;
 
 /// Stack of a client's thread in bytes. A stack is virtual memory until it is touched, but ten thousand
 /// threads with std's 2 MiB would take 20 GB of it.
@@ -60,7 +62,8 @@ struct Args {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     prefork: Option<u16>,
 
-    /// Echo datagrams instead: one thread serves all clients, because UDP has no connections
+    /// Echo datagrams instead, over UDP or with unix:PATH: one thread serves all clients, because datagrams
+    /// have no connections
     #[arg(long, conflicts_with_all = ["per_client", "prefork"])]
     udp: bool,
 }
@@ -149,14 +152,21 @@ fn serve_client(client: &Client, options: &Options) {
 
 /// Every datagram names its sender, so one thread that blocks in recvfrom(2) serves all clients.
 fn serve_datagrams(options: &Options) -> echo::Result<Totals> {
-    let stop = Arc::new(Stop::new()?);
+    let stop = Stop::new()?;
     let socket = echo::bind_datagrams(options)?;
-    let (handle, asked) = (Socket::from(socket.try_clone()?), Arc::clone(&stop));
-    thread::Builder::new().spawn(move || {
-        let _ = asked.wait();
-        // Fails with ENOTCONN, and wakes recvfrom(2) all the same.
-        let _ = handle.shutdown(Shutdown::Read);
-    })?;
+    thread::scope(|scope| {
+        let end = || {
+            let _ = stop.wait();
+            socket.end(); // Wakes recvfrom(2).
+        };
+        thread::Builder::new().spawn_scoped(scope, end)?;
+        let totals = echo_datagrams(&socket, &stop, options);
+        stop.request(); // After an error, the thread above must end too.
+        totals
+    })
+}
+
+fn echo_datagrams(socket: &DatagramSocket, stop: &Stop, options: &Options) -> echo::Result<Totals> {
     let mut scratch = Scratch::new(options);
     let mut tally = Tally::new(options);
     let mut deadline = None;
@@ -167,11 +177,11 @@ fn serve_datagrams(options: &Options) -> echo::Result<Totals> {
                 return Ok(tally.totals()); // A peer may send without end.
             }
         }
-        match echo::echo_datagram(&socket, &mut scratch, &mut tally) {
+        match echo::echo_datagram(socket, &mut scratch, &mut tally) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The socket is empty: all that had arrived before the stop was echoed.
-            Err(_) if stop.requested() => return Ok(tally.totals()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(tally.totals()),
             Err(error) => return Err(error.into()),
         }
     }

@@ -300,7 +300,8 @@ impl Children {
                         self.reports.read_exact(numbers.as_flattened_mut())?;
                         let [connections, bytes, errors] = numbers.map(u64::from_ne_bytes);
                         let shares = if self.preforked { vec![connections] } else { Vec::new() };
-                        self.totals += Totals { connections, bytes, errors, shares };
+                        let rest = Totals::default();
+                        self.totals += Totals { connections, bytes, errors, shares, ..rest };
                     }
                 }
                 Ok(WaitStatus::Signaled(child, signal, _)) => {

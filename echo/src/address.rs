@@ -8,10 +8,11 @@ use std::str::FromStr;
 
 use socket2::{Domain, SockAddr};
 
-/// The address of a stream socket: TCP over IPv4 or IPv6, or a Unix-domain socket (unix(7)).
+/// The address of a socket: an address and a port over IPv4 or IPv6, or a Unix-domain socket (unix(7)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// Written `127.0.0.1:7000`, `[::1]:7000` or `localhost:7000`; port 0 asks for a free one.
+    /// Written `127.0.0.1:7000`, `[::1]:7000` or `localhost:7000`; port 0 asks for a free one. Datagrams
+    /// use UDP here.
     Tcp(SocketAddr),
     /// Written `unix:/path/to/socket`.
     Unix(PathBuf),

@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | [`echo_until_eof`] | the echo service over a stream that blocks |
 //! | [`Connection`] | the echo service over a stream that may answer `WouldBlock` |
-//! | [`bind_datagrams`], [`echo_datagram`] | the same service over UDP, which has no connections |
+//! | [`bind_datagrams`], [`echo_datagram`] | the same service over datagrams, which have no connections |
+//! | [`DatagramSocket`], [`Sender`] | the bound socket of the datagrams, and where one came from |
 //! | [`Scratch`] | the one buffer that a loop or a thread reads into |
 //! | [`Options`] | the command line that all servers have in common |
 //! | [`Address`], [`listen`] | from `--addr` to a listening socket |
@@ -42,7 +43,7 @@ pub use address::Address;
 pub use blocking::echo_until_eof;
 pub use clients::{Client, Clients};
 pub use connection::{Connection, Step, Wants};
-pub use datagram::{bind_datagrams, echo_datagram};
+pub use datagram::{DatagramSocket, Sender, bind_datagrams, echo_datagram};
 pub use error::{Error, Result};
 pub use idle::{IDLE_TICKS, IdleClock};
 pub use lifecycle::{Lifecycle, Served};

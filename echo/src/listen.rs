@@ -20,9 +20,20 @@ use crate::{Address, Error, Listener, Options, Result};
 ///
 /// When the address cannot be bound or stdout cannot be written; the message says what to do.
 pub fn listen(options: &Options, max_connections: usize) -> Result<Listener> {
-    let listener = bind(options, &options.addr, max_connections, false)?;
+    let listener = Listener::bind(options, max_connections)?;
     announce(&listener.local_addr()?)?;
     Ok(listener)
+}
+
+impl Listener {
+    /// As [`listen`], and prints nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound; the message says what to do.
+    pub fn bind(options: &Options, max_connections: usize) -> Result<Listener> {
+        bind(options, &options.addr, max_connections, false)
+    }
 }
 
 /// As [`listen`], with `count` listeners on one address, one for each accepting loop: the kernel
@@ -57,25 +68,20 @@ fn bind(
     max_connections: usize,
     reuse_port: bool,
 ) -> Result<Listener> {
-    let socket = try_bind(options, addr, reuse_port).map_err(|source| {
-        let hint = match source.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EADDRINUSE) => "; stop what listens there, or choose another --addr",
-            Some(Errno::EADDRNOTAVAIL) => "; choose an --addr of this machine",
-            Some(Errno::EACCES) => {
-                "; choose an --addr that you may use, such as a port from 1024 up"
-            }
-            Some(Errno::ENOENT) => "; create the directory first",
-            _ => "",
-        };
-        Error::Listen { address: addr.clone(), source, hint }
-    })?;
-    let file = match addr {
-        Address::Tcp(_) => None,
-        Address::Unix(path) => {
-            Some(SocketFile { path: path.clone(), owner: process::id(), inode: inode(path) })
-        }
+    let socket = try_bind(options, addr, reuse_port).map_err(|source| bind_error(addr, source))?;
+    Ok(Listener::new(socket, SocketFile::of(addr), max_connections, options))
+}
+
+/// What to say when `addr` cannot be bound.
+pub(crate) fn bind_error(addr: &Address, source: io::Error) -> Error {
+    let hint = match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EADDRINUSE) => "; stop what listens there, or choose another --addr",
+        Some(Errno::EADDRNOTAVAIL) => "; choose an --addr of this machine",
+        Some(Errno::EACCES) => "; choose an --addr that you may use, such as a port from 1024 up",
+        Some(Errno::ENOENT) => "; create the directory first",
+        _ => "",
     };
-    Ok(Listener::new(socket, file, max_connections, options))
+    Error::Listen { address: addr.clone(), source, hint }
 }
 
 fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<Socket> {
@@ -85,18 +91,18 @@ fn try_bind(options: &Options, addr: &Address, reuse_port: bool) -> io::Result<S
     if reuse_port {
         socket.set_reuse_port(true)?;
     }
-    if let Address::Unix(path) = addr {
-        remove_if_stale(path, addr)?;
-    }
+    remove_if_stale(addr)?;
     socket.bind(&addr.to_sockaddr()?)?;
     socket.listen(options.backlog)?;
     Ok(socket)
 }
 
-/// Removes a socket's file that a killed server has left: no process listens behind it.
-fn remove_if_stale(path: &Path, addr: &Address) -> io::Result<()> {
+/// Removes a socket's file that a killed server has left: no process has a socket behind it.
+pub(crate) fn remove_if_stale(addr: &Address) -> io::Result<()> {
+    let Address::Unix(path) = addr else { return Ok(()) };
     // connect(2) to a regular file is refused too: only a socket may be removed.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    // A datagram socket answers the probe of a stream with EPROTOTYPE, and is in use too.
     let probe = Socket::new(addr.domain(), Type::STREAM, None)?;
     probe.set_nonblocking(true)?; // A full backlog answers EAGAIN: the socket is in use.
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -104,6 +110,17 @@ fn remove_if_stale(path: &Path, addr: &Address) -> io::Result<()> {
         fs::remove_file(path)?;
     }
     Ok(())
+}
+
+/// The address that `socket` was really bound to.
+pub(crate) fn local_addr(socket: &Socket, file: Option<&SocketFile>) -> io::Result<Address> {
+    match file {
+        Some(file) => Ok(Address::Unix(file.path.clone())),
+        None => match socket.local_addr()?.as_socket() {
+            Some(addr) => Ok(Address::Tcp(addr)),
+            None => Err(io::Error::other("the socket has no IP address")),
+        },
+    }
 }
 
 /// Prints the one line of stdout.
@@ -117,9 +134,17 @@ pub(crate) fn announce(addr: &Address) -> Result<()> {
 /// Only the process that made the file removes it, and only while the name still leads to that file.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     owner: u32,
     inode: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    /// The file that this process has made by binding a socket to `addr`. An IP address has no file.
+    pub(crate) fn of(addr: &Address) -> Option<SocketFile> {
+        let Address::Unix(path) = addr else { return None };
+        Some(SocketFile { path: path.clone(), owner: process::id(), inode: inode(path) })
+    }
 }
 
 impl Drop for SocketFile {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use socket2::Socket;
 
-use crate::listen::SocketFile;
+use crate::listen::{SocketFile, local_addr};
 use crate::{Address, Options, Shortage, report};
 
 /// How long accepting pauses after a shortage of descriptors or memory, unless one of the server's
@@ -193,14 +193,12 @@ impl Listener {
     }
 
     /// The address that was really bound.
-    pub(crate) fn local_addr(&self) -> io::Result<Address> {
-        match &self.file {
-            Some(file) => Ok(Address::Unix(file.path.clone())),
-            None => match self.socket.local_addr()?.as_socket() {
-                Some(addr) => Ok(Address::Tcp(addr)),
-                None => Err(io::Error::other("the listening socket has no IP address")),
-            },
-        }
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    pub fn local_addr(&self) -> io::Result<Address> {
+        local_addr(&self.socket, self.file.as_ref())
     }
 
     /// A second listener on the same socket, for another loop.

@@ -21,14 +21,19 @@ pub struct Totals {
     pub errors: u64,
     /// With several accepting loops or processes: the connections of each, which may be uneven.
     pub shares: Vec<u64>,
+    /// Overflows of the queue of signals, for the model that has one.
+    pub overflows: u64,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { connections, bytes, errors, shares } = self;
+        let Totals { connections, bytes, errors, shares, overflows } = self;
         write!(f, "connections {connections}, bytes echoed {bytes}, errors {errors}")?;
         if !shares.is_empty() {
             write!(f, ", connections of each acceptor {shares:?}")?;
+        }
+        if *overflows > 0 {
+            write!(f, ", overflows of the signal queue {overflows}")?;
         }
         Ok(())
     }
@@ -40,6 +45,7 @@ impl AddAssign for Totals {
         self.bytes += other.bytes;
         self.errors += other.errors;
         self.shares.extend(other.shares);
+        self.overflows += other.overflows;
     }
 }
 

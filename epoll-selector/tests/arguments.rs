@@ -14,6 +14,9 @@ fn a_bad_combination_is_one_clear_line_and_exit_status_2() {
         ("--addr 127.0.0.1:0 --trigger level", "--selector polling"),
         ("--addr 127.0.0.1:0 --trigger oneshot", "--selector polling"),
         ("--addr 127.0.0.1:0 --selector polling --trigger oneshot --accept exclusive", "edge"),
+        ("--addr 127.0.0.1:0 --selector poll --trigger edge", "leave --trigger out"),
+        ("--addr 127.0.0.1:0 --selector poll --trigger oneshot", "leave --trigger out"),
+        ("--addr 127.0.0.1:0 --selector poll --accept exclusive", "--selector mio or polling"),
         ("--addr unix:/nowhere --accept reuseport", "HOST:PORT"),
     ];
     for (options, advice) in refused {

@@ -1,21 +1,21 @@
 //! A fixed number of threads that take jobs from one bounded queue.
 //!
-//! A thread for each client lets the clients decide how many threads there are. A pool decides itself:
-//! so many jobs run, so many wait, and whoever brings the next one waits too. That wait is the
-//! back-pressure that keeps the queue, and the latency in it, bounded.
+//! A thread for each client lets the clients decide how many threads there are. A pool decides
+//! itself: so many jobs run, so many wait, and whoever brings the next one waits too. That wait is
+//! the back-pressure that keeps the queue, and the latency in it, bounded.
 //!
-//! Not here: work stealing, priorities, results of jobs. Jobs that compute belong in a work-stealing
-//! pool; these wait for I/O.
+//! Not here: work stealing, priorities, results of jobs. Jobs that compute belong in a
+//! work-stealing pool; these wait for I/O.
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, SendError, Sender};
+use crossbeam_channel::{Receiver, SendError, Sender, TrySendError};
 
-/// A job: runs once, on whichever worker is free first.
-type Job = Box<dyn FnOnce() + Send>;
+/// A job: it runs once, on the worker that is free first.
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of workers, and a queue in front of them.
 #[derive(Debug)]
@@ -55,6 +55,30 @@ impl ThreadPool {
         {
             // A pool without workers: the caller is one.
             run(job);
+        }
+    }
+
+    /// Hands over a job if the queue has room for it. Never sleeps, so an event loop may call this.
+    ///
+    /// ```
+    /// use threadpool::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(1, 1)?;
+    /// if let Err(job) = pool.try_execute(|| println!("worker")) {
+    ///     job(); // The queue is full. An event loop would stop reading instead, and retry later.
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the queue is full, or the pool has no workers. The job comes back, to be handed over
+    /// later.
+    pub fn try_execute(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Job> {
+        let job: Job = Box::new(job);
+        match &self.queue {
+            Some(queue) => queue.try_send(job).map_err(TrySendError::into_inner),
+            None => Err(job),
         }
     }
 }
@@ -132,6 +156,31 @@ mod tests {
             release.send(()).unwrap();
             was_accepted.recv_timeout(LONG).unwrap();
         });
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_job_back_and_takes_it_later() {
+        let pool = ThreadPool::new(1, 1).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel();
+        pool.execute(move || {
+            started.send(()).unwrap();
+            let _ = released.recv_timeout(LONG);
+        });
+        has_started.recv_timeout(LONG).unwrap();
+        assert!(pool.try_execute(|| {}).is_ok()); // Fills the queue behind the one that runs.
+        let (ran, has_run) = mpsc::channel();
+        let job = pool.try_execute(move || ran.send(()).unwrap()).unwrap_err();
+        assert!(has_run.recv_timeout(Duration::from_millis(50)).is_err(), "it ran all the same");
+        release.send(()).unwrap();
+        pool.execute(job);
+        has_run.recv_timeout(LONG).unwrap();
+    }
+
+    #[test]
+    fn a_pool_without_workers_gives_every_job_back() {
+        let pool = ThreadPool::new(0, 1).unwrap();
+        assert!(pool.try_execute(|| {}).is_err());
     }
 
     #[test]

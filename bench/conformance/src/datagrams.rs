@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::case::{Case, Need};
-use crate::limits::expect_refusal;
 use crate::pattern::Pattern;
 use crate::server::{SILENCE, Server};
 use crate::stage::Stage;
@@ -102,14 +101,6 @@ pub(crate) const CASES: &[Case] = &[
         hint: "limit the drain by time or by a number of datagrams: senders do not stop",
         needs: &[Need::Process, Need::Contract],
         run: sigterm_under_a_flood,
-    },
-    Case {
-        name: "a_unix_address_is_refused_over_udp",
-        says: "bad arguments: a message on stderr, exit 2; never a panic",
-        mistake: "the server ignores the address, or reports it as an address in use",
-        hint: "a Unix-domain address names no UDP socket: refuse it before you bind",
-        needs: &[Need::Contract],
-        run: |stage| expect_refusal(&stage.run_to_end(&["--addr", "unix:/nowhere"])?, 2),
     },
 ];
 

@@ -1,10 +1,12 @@
 //! A new connection for each message.
 //!
-//! A message's time is from before its connect(2) to its last byte back. Then the connection is
-//! closed, or with `half_close` closed for sending at once and awaited to its end, and the next one
-//! begins. The side that closes first keeps the port for a while (TIME-WAIT); on loopback Linux
-//! uses it again after a second (net.ipv4.tcp_tw_reuse, ip-sysctl), so one source address is good
-//! for about as many connections per second as it has ports.
+//! The time of a message starts before its connect(2) and ends with its last returned byte. Then the
+//! client closes the connection and opens the next one. With `half_close`, the client shuts down its
+//! sending half behind the message, and waits until the server has closed its side.
+//!
+//! The side that closes first keeps the port in the state TIME-WAIT. On loopback, Linux uses such a
+//! port again after a second (net.ipv4.tcp_tw_reuse, ip-sysctl). So the number of ports of a source
+//! address is about the number of its connections per second.
 
 use std::io;
 
@@ -16,12 +18,12 @@ use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
 use crate::dialer;
 use crate::latency::Stamp;
 use crate::recorder::Recorder;
-use crate::{Fault, Plan, Slice, Until};
+use crate::{Error, Fault, Plan, Result, Slice, Until};
 
-/// How often timeouts are looked for.
+/// Time between two checks for timeouts, in milliseconds.
 const TICK_MILLIS: u16 = 100;
 
-/// The connections of one thread, each replaced when its message is back.
+/// The connections of one thread. A new connection replaces each one whose message is back.
 pub(crate) struct Churn {
     pub(crate) recorder: Recorder,
     pub(crate) manner: Manner,
@@ -34,7 +36,7 @@ pub(crate) struct Churn {
     next_tick: u64,
 }
 
-/// One connection's life.
+/// One connection, from its connect(2) until the client closes it.
 struct Visit {
     connection: Connection,
     began: u64,
@@ -43,12 +45,13 @@ struct Visit {
 }
 
 impl Churn {
-    /// `count` connections at a time; their numbers count up from `first_id`.
-    pub(crate) fn new(plan: &Plan, count: usize, first_id: u64) -> io::Result<Churn> {
+    /// `count` connections at the same time. Connection numbers count up from `first_id`.
+    pub(crate) fn new(plan: &Plan, count: usize, first_id: u64) -> Result<Churn> {
         Ok(Churn {
             recorder: Recorder::new(plan)?,
             manner: Manner::of(plan),
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+                .map_err(Error::generator("epoll_create1(2)"))?,
             events: vec![EpollEvent::empty(); count],
             slots: std::iter::repeat_with(|| None).take(count).collect(),
             buffers: Buffers::new(),
@@ -59,7 +62,7 @@ impl Churn {
     }
 
     /// Runs one slice of a closed loop.
-    pub(crate) fn run(&mut self, slice: &Slice) -> io::Result<()> {
+    pub(crate) fn run(&mut self, slice: &Slice) -> Result<()> {
         let mut budget = match slice.until {
             Until::Elapsed(_) => u64::MAX,
             Until::Messages(count) => count,
@@ -67,12 +70,12 @@ impl Churn {
         for index in 0..self.slots.len() {
             self.begin(index, &mut budget);
         }
-        // Visits that go on when the budget is spent or the time is over are waited for: the drain.
+        // The drain: the loop also waits for the visits that began before the end.
         while self.slots.iter().any(Option::is_some) {
             let count = match self.epoll.wait(&mut self.events, EpollTimeout::from(TICK_MILLIS)) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Error::generator("epoll_wait(2)")(error)),
             };
             for event in 0..count {
                 let index = self.events[event].data() as usize;
@@ -90,8 +93,8 @@ impl Churn {
         Ok(())
     }
 
-    /// Begins a visit, unless the slice is over. A slot whose connect fails stays empty for the
-    /// rest of the slice, so that a server that is gone is not stormed.
+    /// Starts a visit, unless the slice is over. A slot whose connect fails stays empty until the
+    /// end of the slice. So a dead server does not cause an endless series of connects.
     fn begin(&mut self, index: usize, budget: &mut u64) {
         let began = self.recorder.now();
         if *budget == 0 || self.recorder.is_over(began) {
@@ -111,7 +114,7 @@ impl Churn {
     fn connect(&self, index: usize, id: u64, began: u64) -> io::Result<Visit> {
         let source = dialer::source(&self.plan.sources, id as usize);
         let connecting = Connecting::begin(&self.plan.address, source)?;
-        // The first event says that the connection stands: it has become writable.
+        // The first event says that the connection is established: the socket is writable.
         let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
         let event = EpollEvent::new(interest | EpollFlags::EPOLLET, index as u64);
         self.epoll.add(&connecting.socket, event)?;
@@ -119,8 +122,8 @@ impl Churn {
         Ok(Visit { connection, began, connected: connecting.connected, answered: false })
     }
 
-    /// Does what can be done now: whether the visit is over.
-    fn advance(&mut self, index: usize) -> Result<bool, Fault> {
+    /// Sends and receives until the socket would block. Returns whether the visit is over.
+    fn advance(&mut self, index: usize) -> std::result::Result<bool, Fault> {
         let Some(visit) = &mut self.slots[index] else { return Ok(false) };
         if !visit.connected {
             match visit.connection.socket.take_error() {
@@ -159,6 +162,7 @@ impl Churn {
         }
     }
 
+    /// Fails the visits that last longer than the timeout.
     fn expire(&mut self) {
         let now = self.recorder.now();
         self.recorder.publish(now);

@@ -1,4 +1,4 @@
-//! A connection on its way.
+//! Opening one connection without blocking.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,8 +11,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use server_process::address::{Address, Transport};
 use socket2::{SockAddr, Socket, Type};
 
-/// A non-blocking socket that is connected, or on the way: then it becomes writable, or has an
-/// error.
+/// A non-blocking socket whose connect(2) has started. When the connection is established, or has
+/// failed, the socket is writable.
 #[derive(Debug)]
 pub(crate) struct Connecting {
     pub(crate) socket: Socket,
@@ -20,8 +20,8 @@ pub(crate) struct Connecting {
 }
 
 impl Connecting {
-    /// Begins to connect, from `source` if given. To connect(2) a UDP socket sends nothing: it has
-    /// the kernel drop what comes from anyone else (udp(7)).
+    /// Starts a non-blocking connect, from `source` if given. connect(2) of a UDP socket sends
+    /// nothing; from then on the kernel drops the datagrams of other senders (udp(7)).
     pub(crate) fn begin(address: &Address, source: Option<IpAddr>) -> io::Result<Connecting> {
         let kind = match address.transport() {
             Transport::Udp => Type::DGRAM,
@@ -31,12 +31,12 @@ impl Connecting {
         let socket = Socket::new(address.domain(), kind, None)?;
         socket.set_nonblocking(true)?;
         if let Address::Tcp(_) = address {
-            // A message must not wait for the acknowledgement of the one before (tcp(7)).
+            // A message must not wait until the previous one is acknowledged (tcp(7)).
             socket.set_tcp_nodelay(true)?;
         }
         if let Some(source) = source {
-            // The port is chosen by connect(2), which needs it to be free for this peer only;
-            // bind(2) would want one that is free for all (ip(7)).
+            // connect(2) then chooses a port that is free for this peer. bind(2) would need a port that
+            // is free for all peers (ip(7)).
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }
@@ -48,11 +48,11 @@ impl Connecting {
         Ok(Connecting { socket, connected })
     }
 
-    /// Waits until the connection stands.
+    /// Waits until the connection is established.
     ///
     /// # Errors
     ///
-    /// That of connect(2), or `TimedOut` at `deadline`.
+    /// The error of connect(2), or `TimedOut` at `deadline`.
     pub(crate) fn finish(self, deadline: Instant) -> io::Result<Socket> {
         if self.connected {
             return Ok(self.socket);
@@ -76,7 +76,7 @@ impl Connecting {
     }
 }
 
-/// `left` as poll(2) has it: in milliseconds, rounded up, so that a wait does not end early.
+/// `left` as a timeout of poll(2): in milliseconds, rounded up so that a wait does not end early.
 pub(crate) fn poll_timeout(left: Duration) -> PollTimeout {
     let millis = left.as_nanos().div_ceil(1_000_000);
     PollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))

@@ -1,4 +1,4 @@
-//! One connection's two streams: how far it has sent, and how far what came back is right.
+//! One connection: how far it has sent, and how far the returned bytes are right.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -9,10 +9,10 @@ use crate::content::Content;
 use crate::verifier::StreamVerifier;
 use crate::{Fault, Plan};
 
-/// Bytes that one send(2) or recv(2) is given at most.
+/// Most bytes for one send(2) or recv(2).
 pub(crate) const BUFFER: usize = 64 * 1024;
 
-/// The memory that all connections of a thread send from and receive into.
+/// The send buffer and the receive buffer that all connections of a thread share.
 pub(crate) struct Buffers {
     outbox: Box<[u8]>,
     inbox: Box<[u8]>,
@@ -24,12 +24,14 @@ impl Buffers {
     }
 }
 
-/// What all connections have in common.
+/// The options that all connections share.
 #[derive(Clone, Copy)]
 pub(crate) struct Manner {
+    /// Size of a message in bytes.
     pub(crate) size: u64,
-    /// Most bytes that one send(2) is given.
+    /// Most bytes for one send(2).
     pub(crate) fragment: usize,
+    /// Check every byte that comes back.
     pub(crate) verify: bool,
 }
 
@@ -43,25 +45,25 @@ impl Manner {
     }
 }
 
-/// A connection that sends the stream of its [`Content`] and expects it back.
+/// A connection that sends the stream of its [`Content`] and expects the same bytes back.
 ///
-/// It holds offsets only, no bytes: what could not be sent is made again from the offset.
+/// The connection keeps offsets and no bytes: it makes unsent bytes again from their offset.
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
     pub(crate) id: u64,
     stream: StreamVerifier,
-    /// Bytes that may be sent by now.
+    /// Offset in the stream up to which the connection may send.
     offered: u64,
 }
 
-/// What one [`Connection::receive`] took in; all of it was right.
+/// The result of one [`Connection::receive`] whose bytes were all right.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// As much as was asked for: there may be more.
+    /// As many bytes as asked for: more may wait in the socket.
     Full,
-    /// Less: the socket is empty, unless the end of the stream follows.
+    /// Fewer bytes: the socket is empty, but the end of the stream may follow.
     Short,
-    /// Nothing: the socket is empty.
+    /// No bytes: the socket is empty.
     Nothing,
     /// The server has closed its side.
     End,
@@ -88,18 +90,18 @@ impl Connection {
         self.offered == 0
     }
 
-    /// Whether bytes are left that could not be sent yet.
+    /// Whether offered bytes are still unsent.
     pub(crate) fn wants_to_send(&self) -> bool {
         self.stream.sent() < self.offered
     }
 
-    /// Allows whole messages to be sent until `bytes` more than came back are.
+    /// Allows whole messages up to at least `bytes` bytes beyond the last returned byte.
     pub(crate) fn offer_ahead(&mut self, bytes: u64, manner: &Manner) {
         self.offered =
             self.offered.max((self.stream.received() + bytes).next_multiple_of(manner.size));
     }
 
-    /// Sends what is offered until it is gone or the socket would block.
+    /// Sends the offered bytes until none is left or the socket would block.
     pub(crate) fn send(&mut self, buffers: &mut Buffers, manner: &Manner) -> Result<(), Fault> {
         while self.stream.sent() < self.offered {
             let left =
@@ -116,9 +118,9 @@ impl Connection {
                             break;
                         }
                     }
-                    // The server's window and our send buffer are full.
+                    // The server's window and the send buffer are full.
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                    // A signal came first: nothing was sent.
+                    // A signal came before the first byte: nothing was sent.
                     Err(error) if error.kind() == ErrorKind::Interrupted => break,
                     Err(error) => return Err(Fault::of(&error)),
                 }
@@ -127,7 +129,7 @@ impl Connection {
         Ok(())
     }
 
-    /// One recv(2) of at most `limit` bytes, and the check of what it brought.
+    /// Makes one recv(2) of at most `limit` bytes, and checks the received bytes.
     pub(crate) fn receive(
         &mut self,
         limit: usize,
@@ -138,7 +140,7 @@ impl Connection {
             Ok(0) => return Ok(Received::End),
             Ok(received) => received,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Received::Nothing),
-            // A signal came first: nothing was received.
+            // A signal came before the first byte: nothing was received.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Received::Full),
             Err(error) => return Err(Fault::of(&error)),
         };
@@ -146,17 +148,17 @@ impl Connection {
         Ok(if received < limit { Received::Short } else { Received::Full })
     }
 
-    /// Whether the oldest message is back; says so once for each message.
+    /// Whether the oldest message is back. Returns true once for each message.
     pub(crate) fn next_answered(&mut self) -> bool {
         self.stream.next_answered()
     }
 
-    /// Shuts down the sending half, as shutdown(2) with SHUT_WR.
+    /// Shuts down the sending half: shutdown(2) with SHUT_WR.
     pub(crate) fn half_close(&self) -> io::Result<()> {
         self.socket.shutdown(std::net::Shutdown::Write)
     }
 
-    /// Where the connection stands, in words.
+    /// The connection's number and its place in the stream, in words.
     pub(crate) fn place(&self) -> String {
         format!("connection {}, {}", self.id, self.stream.place())
     }

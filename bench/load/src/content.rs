@@ -1,18 +1,17 @@
-//! What a connection sends, and the check of what comes back.
+//! The bytes that a connection sends, and the check of the bytes that come back.
 //!
-//! The bytes of a connection are one endless stream, and a pure function of the connection and the
-//! offset in the stream. So nothing that was sent needs to be kept: the sender writes the stream
-//! from any offset, and the receiver checks it from any offset, however the bytes are cut up on the
-//! way. A message is the next `size` bytes of the stream.
+//! The bytes of a connection are one endless stream. Each byte is a pure function of the seed, the
+//! connection and the offset. So the generator keeps no sent bytes: the sender writes the stream
+//! from any offset, and the receiver checks the stream from any offset, in pieces of any length. A
+//! message is the next `size` bytes of the stream.
 //!
-//! The stream is made of blocks of 4 KiB. Every block is the same tape of random words, combined
-//! (xor) with a mask that no other block of the connection has, and that another connection has
-//! only by chance (2^-64). Bytes that are corrupted, dropped, duplicated or swapped, and bytes of
-//! another connection, are therefore not those that belong at their offset. The exception is one
-//! that no echo could show: bytes that happen to equal those they replace.
+//! The stream consists of blocks of 4 KiB. Every block is the same tape of random words, combined
+//! (xor) with the mask of that block. No two blocks of a connection have the same mask; blocks of
+//! two connections have the same mask with a probability of 2^-64. So the check finds corrupted,
+//! lost, duplicated and swapped bytes, and bytes of another connection. It cannot find a wrong byte
+//! that happens to equal the right one.
 
-/// Words in a block: large enough that the mask costs nothing, small enough for the first-level
-/// cache.
+/// Words in a block. A larger block computes fewer masks; this one fits the first-level cache.
 const BLOCK_WORDS: usize = 512;
 const WORD: usize = size_of::<u64>();
 const BLOCK: usize = BLOCK_WORDS * WORD;
@@ -31,7 +30,7 @@ impl Content {
         Content { key: mix(mix(seed) ^ connection) }
     }
 
-    /// Writes the part of the stream that begins at `offset` (in bytes) into `out`.
+    /// Fills `out` with the stream from `offset` (in bytes).
     pub fn fill(self, mut offset: u64, mut out: &mut [u8]) {
         while !out.is_empty() {
             let within = (offset % BLOCK as u64) as usize;
@@ -42,11 +41,11 @@ impl Content {
         }
     }
 
-    /// Checks that `received` is the part of the stream that begins at `offset` (in bytes).
+    /// Checks that `received` is the stream from `offset` (in bytes).
     ///
     /// # Errors
     ///
-    /// The index of the first byte of `received` that is wrong.
+    /// The index of the first wrong byte in `received`.
     pub fn check(self, offset: u64, received: &[u8]) -> Result<(), usize> {
         let mut checked = 0;
         while checked < received.len() {
@@ -62,8 +61,8 @@ impl Content {
         Ok(())
     }
 
-    /// The mask of the block that holds `offset`. `mix` is a bijection: no two blocks have the
-    /// same.
+    /// The mask of the block that holds `offset`. `mix` is a bijection, so no two blocks of a
+    /// connection have the same mask.
     fn mask(self, offset: u64) -> u64 {
         mix(self.key.wrapping_add(offset / BLOCK as u64))
     }
@@ -76,7 +75,7 @@ impl Content {
     }
 }
 
-/// Writes the bytes of one block from index `within` on.
+/// Fills `out` with the bytes of one block from index `within`.
 fn fill_block(mask: u64, within: usize, out: &mut [u8]) {
     let (head, index, rest) = split_head(within, out.len());
     if head > 0 {
@@ -93,8 +92,8 @@ fn fill_block(mask: u64, within: usize, out: &mut [u8]) {
     }
 }
 
-/// Whether `received` are the bytes of one block from index `within` on. The loop has no early
-/// exit, so that the compiler turns it into vector instructions.
+/// Whether `received` is the part of one block from index `within`. The loop has no early exit, so
+/// the compiler can use vector instructions.
 fn block_is_right(mask: u64, within: usize, received: &[u8]) -> bool {
     let (head, index, rest) = split_head(within, received.len());
     if head > 0 {
@@ -111,17 +110,16 @@ fn block_is_right(mask: u64, within: usize, received: &[u8]) -> bool {
     if difference != 0 {
         return false;
     }
-    // Beyond the block's last word there is no tail.
+    // A tail exists only inside the block, so `word_bytes` stays within the tape.
     tail.is_empty() || *tail == word_bytes(mask, index + rest / WORD)[..tail.len()]
 }
 
-/// For `length` bytes from index `within` of a block on: how many belong to a word that began
-/// before, the index of the first word after those, and how many bytes are left for it and its
-/// successors.
+/// Splits `length` bytes from index `within` of a block at the next word. Returns the number of
+/// bytes before that word, the index of that word, and the number of bytes from that word on.
 fn split_head(within: usize, length: usize) -> (usize, usize, usize) {
     let head = within.next_multiple_of(WORD) - within;
     let head = head.min(length);
-    ((head), within.div_ceil(WORD), length - head)
+    (head, within.div_ceil(WORD), length - head)
 }
 
 fn word_bytes(mask: u64, index: usize) -> [u8; WORD] {
@@ -140,7 +138,7 @@ const fn tape() -> [u64; BLOCK_WORDS] {
 
 /// The output function of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
 /// generators", 2014): a bijection that spreads every bit of the input over the whole word.
-const fn mix(input: u64) -> u64 {
+pub(crate) const fn mix(input: u64) -> u64 {
     let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -151,7 +149,7 @@ const fn mix(input: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The stream word by word, without blocks, heads and tails: the definition.
+    /// The definition of the stream: byte by byte, without heads and tails.
     fn defined(content: Content, offset: u64, length: usize) -> Vec<u8> {
         (offset..offset + length as u64)
             .map(|at| {
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn another_place_and_another_connection_are_told_apart() {
+    fn bytes_of_another_offset_or_connection_are_wrong() {
         let mut out = [0; 64];
         Content::new(1, 2).fill(640, &mut out);
         assert_eq!(Content::new(1, 2).check(640, &out), Ok(()));

@@ -1,8 +1,8 @@
-//! Messages over UDP: a datagram each, one at a time per client.
+//! Messages over UDP: one datagram for each message, and one message in flight for each client.
 //!
-//! There is no connection: connect(2) only names the peer. What is lost stays lost, so a message
-//! that is not back in time is counted and the next one is sent. Nothing here gives a connection
-//! up but an error of the socket, such as ECONNREFUSED: nobody listens at the address (udp(7)).
+//! UDP has no connections: connect(2) only names the peer. A message that is not back in time counts
+//! as lost, and the client sends its next message. Only an error of the socket ends a client, such as
+//! ECONNREFUSED: no server listens at the address (udp(7)).
 
 use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::content::Content;
 use crate::latency::Stamp;
 use crate::recorder::Recorder;
 use crate::verifier::{Arrival, DatagramVerifier};
-use crate::{Fault, Plan, Slice, Until};
+use crate::{Error, Fault, Plan, Result, Slice, Until};
 
-/// Events taken from the kernel at a time; those beyond it stay queued.
+/// Most events for one epoll_wait(2). Further events stay queued in the kernel.
 const EVENTS: usize = 512;
-/// Most time between two looks for messages that are lost; a short timeout is looked at oftener.
+/// Longest time between two checks for lost messages. A short timeout is checked more often.
 const TICK: Duration = Duration::from_millis(100);
-/// Largest datagram of any protocol under UDP, in bytes: nothing that comes is cut.
+/// Size of the receive buffer in bytes. No datagram is larger, so the kernel cuts none.
 const BUFFER: usize = 64 * 1024;
 
 /// The clients of one thread.
@@ -30,7 +30,7 @@ pub(crate) struct Datagrams {
     epoll: Epoll,
     events: Vec<EpollEvent>,
     clients: Vec<Option<Client>>,
-    /// Messages on their way, all clients together.
+    /// Messages in flight, of all clients.
     awaited: usize,
     outbox: Vec<u8>,
     inbox: Vec<u8>,
@@ -40,7 +40,7 @@ pub(crate) struct Datagrams {
     next_tick: u64,
 }
 
-/// A socket with its own stream of messages.
+/// One client: a socket and its stream of messages.
 struct Client {
     socket: Socket,
     id: u64,
@@ -49,17 +49,19 @@ struct Client {
 }
 
 impl Datagrams {
-    /// Takes over connected sockets that do not block; clients are numbered from `first_id` on.
+    /// Registers connected sockets, which must not block. Client numbers count up from `first_id`.
     pub(crate) fn new(
         plan: &Plan,
         recorder: Recorder,
         sockets: Vec<Socket>,
         first_id: u64,
-    ) -> io::Result<Datagrams> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    ) -> Result<Datagrams> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map_err(Error::generator("epoll_create1(2)"))?;
         for (index, socket) in sockets.iter().enumerate() {
-            // Level-triggered: one datagram is read per event, and those behind it make the next.
-            epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
+            // Level-triggered: each event reads one datagram, and the next one causes another event.
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, index as u64);
+            epoll.add(socket, event).map_err(Error::generator("epoll_ctl(2)"))?;
         }
         let client = |(socket, id)| {
             let messages = DatagramVerifier::new(Content::new(plan.seed, id), plan.size as u64);
@@ -80,8 +82,8 @@ impl Datagrams {
         })
     }
 
-    /// Runs one slice of a closed loop, and waits until what is on its way is back or lost.
-    pub(crate) fn run(&mut self, slice: &Slice) -> io::Result<()> {
+    /// Runs one slice of a closed loop, and waits until every message is back or lost.
+    pub(crate) fn run(&mut self, slice: &Slice) -> Result<()> {
         let mut budget = match slice.until {
             Until::Elapsed(_) => u64::MAX,
             Until::Messages(count) => count,
@@ -89,12 +91,12 @@ impl Datagrams {
         for index in 0..self.clients.len() {
             self.send(index, &mut budget);
         }
-        let patience = EpollTimeout::try_from(self.tick).unwrap_or(EpollTimeout::ZERO);
+        let tick = EpollTimeout::try_from(self.tick).unwrap_or(EpollTimeout::ZERO);
         while self.awaited > 0 {
-            let count = match self.epoll.wait(&mut self.events, patience) {
+            let count = match self.epoll.wait(&mut self.events, tick) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Error::generator("epoll_wait(2)")(error)),
             };
             for event in 0..count {
                 let index = self.events[event].data() as usize;
@@ -123,12 +125,12 @@ impl Datagrams {
         }
     }
 
-    /// Reads one datagram: whether the client's message is done with.
+    /// Reads one datagram. Returns whether the client can send its next message.
     fn receive(&mut self, index: usize) -> bool {
         let Some(client) = &mut self.clients[index] else { return false };
         let received = match (&client.socket).read(&mut self.inbox) {
             Ok(received) => received,
-            // Nothing after all: a datagram with a wrong checksum, or a signal came first.
+            // No datagram: its checksum was wrong, or a signal came first.
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
@@ -150,7 +152,7 @@ impl Datagrams {
                 if fault == Fault::Surplus {
                     return false;
                 }
-                // What is wrong came in place of the message, most likely.
+                // The wrong datagram most likely came instead of the awaited message.
                 client.messages.give_up();
             }
         }
@@ -158,7 +160,7 @@ impl Datagrams {
         was_awaited
     }
 
-    /// Gives up what has been on its way for too long.
+    /// Gives up the messages that are in flight for longer than the timeout.
     fn expire(&mut self, budget: &mut u64) {
         let now = self.recorder.now();
         self.recorder.publish(now);
@@ -177,7 +179,7 @@ impl Datagrams {
         }
     }
 
-    /// The socket is of no use any more.
+    /// Ends a client after an error of its socket.
     fn fail(&mut self, index: usize, error: &io::Error) {
         if let Some(client) = self.clients[index].take() {
             self.awaited -= usize::from(client.messages.awaits());
@@ -192,7 +194,7 @@ impl Client {
     }
 }
 
-/// Sends a datagram, or loses it where the kernel has no room for it.
+/// Sends a datagram. A datagram for which the kernel has no room is lost.
 fn send(socket: &Socket, datagram: &[u8]) -> io::Result<()> {
     loop {
         match socket.send(datagram) {

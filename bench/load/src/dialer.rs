@@ -5,17 +5,16 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use server_process::address::Address;
 use socket2::Socket;
 
 use crate::connecting::Connecting;
-use crate::{Fault, Plan};
+use crate::{Address, Error, Fault, Plan, Result};
 
-/// Connects that are on their way at the same time: many enough that a distant server's round trip
-/// does not add up, few enough for any server's backlog.
+/// Connects that are under way at the same time. The number hides the round trip to a distant
+/// server, and fits into the backlog of any server.
 const IN_FLIGHT: usize = 64;
 
-/// Opens connections as a plan says.
+/// Opens the connections of a plan.
 pub(crate) struct Dialer<'plan> {
     plan: &'plan Plan,
     began: Instant,
@@ -27,12 +26,13 @@ impl Dialer<'_> {
         Dialer { plan, began: Instant::now(), dialled: 0 }
     }
 
-    /// Opens `count` connections; their sockets do not block.
+    /// Opens `count` connections. Their sockets do not block.
     ///
     /// # Errors
     ///
-    /// Which connection failed, on which side the reason is likely to be, and what to do.
-    pub(crate) fn dial(&mut self, count: usize) -> io::Result<Vec<Socket>> {
+    /// [`Error::Connect`]: which connection failed, on which side the reason is likely to be, and
+    /// what to do.
+    pub(crate) fn dial(&mut self, count: usize) -> Result<Vec<Socket>> {
         let mut sockets = Vec::with_capacity(count);
         while sockets.len() < count {
             let mut batch = Vec::with_capacity(IN_FLIGHT);
@@ -41,18 +41,18 @@ impl Dialer<'_> {
                 let source = source(&self.plan.sources, self.dialled);
                 self.dialled += 1;
                 let connecting = Connecting::begin(&self.plan.address, source);
-                batch.push(connecting.map_err(|e| self.explain(&e))?);
+                batch.push(connecting.map_err(|e| self.explain(e))?);
             }
             let deadline = Instant::now() + self.plan.timeout;
             for connecting in batch {
-                sockets.push(connecting.finish(deadline).map_err(|e| self.explain(&e))?);
+                sockets.push(connecting.finish(deadline).map_err(|e| self.explain(e))?);
             }
         }
         Ok(sockets)
     }
 
-    /// Sleeps until the next connect is due. The schedule is absolute: one that is late does not
-    /// put off those after it.
+    /// Sleeps until the next connect is due. The schedule is absolute: a late connect does not delay
+    /// the following ones.
     fn pace(&self) {
         if let Some(rate) = self.plan.connect_rate {
             let due = self.began + Duration::from_secs_f64(self.dialled as f64 / rate);
@@ -60,13 +60,13 @@ impl Dialer<'_> {
         }
     }
 
-    fn explain(&self, error: &io::Error) -> io::Error {
+    fn explain(&self, source: io::Error) -> Error {
         let Plan { address, timeout, .. } = self.plan;
         let number = self.dialled;
-        let hint = match Fault::of(error) {
+        let hint = match Fault::of(&source) {
             Fault::Refused => match address {
                 Address::Tcp(_) if number > 1 => "the server stopped listening".to_owned(),
-                _ => "nobody listens there: start the server first".to_owned(),
+                _ => "no server listens there: start the server first".to_owned(),
             },
             Fault::ConnectTimeout => format!(
                 "no answer within {timeout:?}: the server side is full (backlog or descriptors), \
@@ -76,16 +76,15 @@ impl Dialer<'_> {
                 "the client side has no free port: give more --source addresses".to_owned()
             }
             Fault::Reset | Fault::EarlyClose => {
-                "the server side closed it: it may be out of descriptors".to_owned()
+                "the server side closed it: the server may be out of descriptors".to_owned()
             }
             _ => "check the address and the limits of both sides".to_owned(),
         };
-        let text = format!("cannot open connection {number} to {address}: {error}; {hint}");
-        io::Error::new(error.kind(), text)
+        Error::Connect { number, address: address.clone(), source, hint }
     }
 }
 
-/// The address that the connection after `dialled` others comes from.
+/// The local address of the next connection after `dialled` others.
 pub(crate) fn source(sources: &[IpAddr], dialled: usize) -> Option<IpAddr> {
     if sources.is_empty() { None } else { Some(sources[dialled % sources.len()]) }
 }

@@ -1,15 +1,13 @@
 //! Many connections on one thread.
 //!
-//! Every socket is registered once, edge-triggered for both directions (epoll(7)), and never again:
-//! no epoll_ctl per message. A message costs one send(2), one recv(2) and a share of an
-//! epoll_wait(2). mio would make the same calls; used directly, epoll also takes the timer
-//! descriptor of an open loop.
+//! Every socket is registered once, edge-triggered for both directions (epoll(7)). No message needs
+//! an epoll_ctl(2): it costs one send(2), one recv(2) and a share of an epoll_wait(2). mio would
+//! make the same calls, but could not watch the timer descriptor of an open loop.
 //!
-//! An edge is not repeated, so a socket is read until it is empty: a short read says that it is,
-//! unless the end of the stream is queued behind the bytes, which the event then says too
-//! (EPOLLRDHUP).
+//! The kernel reports an edge once, so the engine reads a socket until it is empty. A short read
+//! says that the socket is empty, unless the end of the stream is queued behind the bytes. The event
+//! says that, too (EPOLLRDHUP).
 
-use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -20,16 +18,16 @@ use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
 use crate::latency::Stamp;
 use crate::recorder::Recorder;
 use crate::slow::SlowReaders;
-use crate::{Fault, Plan};
+use crate::{Error, Fault, Plan, Result};
 
-/// Events taken from the kernel at a time; those beyond it stay queued.
+/// Most events for one epoll_wait(2). Further events stay queued in the kernel.
 const EVENTS: usize = 512;
-/// How often timeouts are looked for, and so how exact they are.
+/// Time between two checks for timeouts, and so the resolution of a timeout.
 const TICK: Duration = Duration::from_millis(100);
-/// The key of a descriptor that is no connection.
+/// The epoll key of a descriptor that is not a connection.
 pub(crate) const TIMER: u64 = u64::MAX;
 
-/// The connections of one thread, and what it has measured on them.
+/// The connections of one thread, and their measurements.
 pub(crate) struct Engine {
     pub(crate) recorder: Recorder,
     pub(crate) depth: usize,
@@ -37,22 +35,25 @@ pub(crate) struct Engine {
     epoll: Epoll,
     events: Vec<EpollEvent>,
     connections: Vec<Option<Connection>>,
-    /// For each connection a ring of `depth` stamps of the messages on their way.
+    /// For each connection a ring of `depth` places for the stamps of the messages in flight.
     stamps: Vec<Stamp>,
     rings: Vec<Ring>,
-    /// Messages on their way, on all connections.
+    /// For each connection the time at which its last answer would have come if the generator had sent
+    /// each message as soon as it was due and there was room.
+    punctual: Vec<u64>,
+    /// Messages in flight on all connections.
     outstanding: usize,
     live: usize,
     buffers: Buffers,
     slow: SlowReaders,
     timeout: Duration,
-    /// When something last came back or was looked for. A message costs one look at the clock: the
-    /// time at which one has come back is the time at which the next is sent.
+    /// The time of the last answer, or of a later reading of the clock. A message of a closed loop
+    /// needs one reading: the answer's time is also the send time of the next message.
     now: u64,
     next_tick: u64,
 }
 
-/// The part of a connection's ring that is in use.
+/// The used part of a connection's ring.
 #[derive(Clone, Copy, Default)]
 struct Ring {
     oldest: u32,
@@ -60,19 +61,20 @@ struct Ring {
 }
 
 impl Engine {
-    /// Takes over the connections, whose sockets must not block.
+    /// Registers the connections. Their sockets must not block.
     pub(crate) fn new(
         plan: &Plan,
         recorder: Recorder,
         connections: Vec<Connection>,
         slow: Vec<Connection>,
-    ) -> io::Result<Engine> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    ) -> Result<Engine> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map_err(Error::generator("epoll_create1(2)"))?;
         let count = connections.len();
         for (index, connection) in connections.iter().enumerate() {
             let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
             let event = EpollEvent::new(interest | EpollFlags::EPOLLET, index as u64);
-            epoll.add(&connection.socket, event)?;
+            epoll.add(&connection.socket, event).map_err(Error::generator("epoll_ctl(2)"))?;
         }
         Ok(Engine {
             recorder,
@@ -83,6 +85,7 @@ impl Engine {
             connections: connections.into_iter().map(Some).collect(),
             stamps: vec![Stamp::default(); count * plan.depth],
             rings: vec![Ring::default(); count],
+            punctual: vec![0; count],
             outstanding: 0,
             live: count,
             buffers: Buffers::new(),
@@ -93,28 +96,28 @@ impl Engine {
         })
     }
 
-    /// Connections, those that failed included.
+    /// The number of connections, failed ones included.
     pub(crate) fn count(&self) -> usize {
         self.connections.len()
     }
 
-    /// The time, as of the last event, in nanoseconds of the recorder's clock.
+    /// The last reading of the clock, in nanoseconds of the recorder's clock.
     pub(crate) fn now(&self) -> u64 {
         self.now
     }
 
-    /// Looks at the clock.
-    pub(crate) fn look(&mut self) -> u64 {
+    /// Reads the clock.
+    pub(crate) fn read_clock(&mut self) -> u64 {
         self.now = self.recorder.now();
         self.now
     }
 
-    /// Whether no connection is left.
+    /// Whether all connections have failed.
     pub(crate) fn is_dead(&self) -> bool {
         self.live == 0
     }
 
-    /// Messages that may still be put on their way on this connection.
+    /// The number of messages that this connection can still send now; 0 after a failure.
     pub(crate) fn room(&self, index: usize) -> usize {
         match self.connections[index] {
             Some(_) => self.depth - self.rings[index].used as usize,
@@ -122,14 +125,19 @@ impl Engine {
         }
     }
 
-    /// Watches another descriptor, whose events are passed over: it only ends a wait.
-    pub(crate) fn watch(&self, timer: impl AsFd) -> io::Result<()> {
-        let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        Ok(self.epoll.add(timer, EpollEvent::new(interest, TIMER))?)
+    /// When the last answer of this connection would have come from a punctual generator.
+    pub(crate) fn punctual(&self, index: usize) -> u64 {
+        self.punctual[index]
     }
 
-    /// Puts messages on their way on one connection, at most as many as there is
-    /// [`room`](Engine::room) for.
+    /// Watches a timer descriptor. Its events end a wait and have no other effect.
+    pub(crate) fn watch(&self, timer: impl AsFd) -> Result<()> {
+        let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        let added = self.epoll.add(timer, EpollEvent::new(interest, TIMER));
+        added.map_err(Error::generator("epoll_ctl(2)"))
+    }
+
+    /// Sends messages on one connection, at most [`room`](Engine::room) of them.
     pub(crate) fn send(&mut self, index: usize, stamp: Stamp, messages: usize) {
         let messages = messages.min(self.room(index));
         let Some(connection) = &mut self.connections[index] else { return };
@@ -150,29 +158,30 @@ impl Engine {
         }
     }
 
-    /// Waits for events: how many there are. Returns early for a signal.
-    pub(crate) fn wait(&mut self, timeout: EpollTimeout) -> io::Result<usize> {
+    /// Waits for events, and returns their number. A signal ends the wait early.
+    pub(crate) fn wait(&mut self, timeout: EpollTimeout) -> Result<usize> {
         match self.epoll.wait(&mut self.events, timeout) {
-            // Without an event nobody else looks at the clock.
+            // Without an event, nothing else in this turn reads the clock.
             Ok(0) | Err(Errno::EINTR) => {
-                self.look();
+                self.read_clock();
                 Ok(0)
             }
             Ok(count) => Ok(count),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Error::generator("epoll_wait(2)")(error)),
         }
     }
 
-    /// Longest time to wait, in milliseconds rounded up: until `due` (nanoseconds of the recorder's
-    /// clock) or the next tick.
-    pub(crate) fn patience(&self, due: u64) -> EpollTimeout {
-        let millis = due.min(self.next_tick).saturating_sub(self.now).div_ceil(1_000_000);
+    /// The time until `due` (nanoseconds of the recorder's clock), the next tick or the next turn of
+    /// the slow readers, in milliseconds rounded up.
+    pub(crate) fn timeout_until(&self, due: u64) -> EpollTimeout {
+        let due = due.min(self.next_tick).min(self.slow.next_turn());
+        let millis = due.saturating_sub(self.now).div_ceil(1_000_000);
         EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
     }
 
-    /// Takes in what event number `event` announces: the connection, and how many of its messages
-    /// have come back; `None` if it is no connection's.
-    pub(crate) fn take_in(&mut self, event: usize) -> Option<(usize, usize)> {
+    /// Handles event number `event`: receives, and sends what could not be sent before. Returns the
+    /// connection and the number of its messages that came back; `None` for the timer's event.
+    pub(crate) fn handle(&mut self, event: usize) -> Option<(usize, usize)> {
         let (flags, key) = (self.events[event].events(), self.events[event].data());
         if key == TIMER {
             return None;
@@ -196,7 +205,8 @@ impl Engine {
         Some((index, answered))
     }
 
-    fn receive(&mut self, index: usize, closing: bool) -> Result<usize, Fault> {
+    /// Receives until the socket is empty. Returns the number of messages that came back.
+    fn receive(&mut self, index: usize, closing: bool) -> std::result::Result<usize, Fault> {
         let Some(connection) = &mut self.connections[index] else { return Ok(0) };
         let mut answered = 0;
         loop {
@@ -207,6 +217,7 @@ impl Engine {
             while connection.next_answered() {
                 let stamp = self.stamps[index * self.depth + ring.oldest as usize];
                 self.recorder.answered(now, stamp);
+                self.punctual[index] = stamp.ready + now.saturating_sub(stamp.sent);
                 ring.oldest =
                     if ring.oldest + 1 == self.depth as u32 { 0 } else { ring.oldest + 1 };
                 ring.used -= 1;
@@ -222,7 +233,7 @@ impl Engine {
         }
     }
 
-    /// Closes a connection and counts why.
+    /// Closes a connection and counts its fault.
     fn fail(&mut self, index: usize, fault: Fault) {
         let Some(connection) = self.connections[index].take() else { return };
         self.recorder.fault(fault, || connection.place());
@@ -231,19 +242,22 @@ impl Engine {
         self.live -= 1;
     }
 
-    /// What a turn of a loop ends with: the watcher is told, and every [`TICK`] the timeouts are
-    /// looked after. Returns the time as of the last event.
+    /// Ends a turn of a loop: publishes the progress, and checks for timeouts every [`TICK`]. Returns
+    /// the last reading of the clock.
     pub(crate) fn tick(&mut self) -> u64 {
         let now = self.now;
         self.recorder.publish(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK.as_nanos() as u64;
             self.expire(now);
+        }
+        if now >= self.slow.next_turn() {
             self.slow.turn(&mut self.buffers, &self.manner, &mut self.recorder);
         }
         now
     }
 
+    /// Fails the connections whose oldest message is in flight for longer than the timeout.
     fn expire(&mut self, now: u64) {
         let timeout = self.timeout.as_nanos() as u64;
         for index in 0..self.connections.len() {
@@ -255,37 +269,36 @@ impl Engine {
         }
     }
 
-    /// Takes in what has come while nothing was on its way: there should be nothing.
-    pub(crate) fn look_around(&mut self) -> io::Result<()> {
+    /// Checks that nothing has come while no message was in flight.
+    pub(crate) fn check_silence(&mut self) -> Result<()> {
         for event in 0..self.wait(EpollTimeout::ZERO)? {
-            self.take_in(event);
+            self.handle(event);
         }
         Ok(())
     }
 
-    /// Waits until everything that is on its way is back; connections on which it is not in time
-    /// fail.
-    pub(crate) fn drain(&mut self) -> io::Result<()> {
+    /// Waits until no message is in flight. A connection whose messages are too late fails.
+    pub(crate) fn drain(&mut self) -> Result<()> {
         while self.outstanding > 0 {
-            for event in 0..self.wait(self.patience(u64::MAX))? {
-                self.take_in(event);
+            for event in 0..self.wait(self.timeout_until(u64::MAX))? {
+                self.handle(event);
             }
             self.tick();
         }
-        self.look_around()
+        self.check_silence()
     }
 
-    /// Ends every connection with a last message and a shutdown of the sending half, and expects
-    /// the message back and then the end of the stream.
-    pub(crate) fn half_close(&mut self) -> io::Result<()> {
+    /// Ends every connection with a last message and a shutdown of the sending half. The server must
+    /// return the message and then close its side.
+    pub(crate) fn half_close(&mut self) -> Result<()> {
         for index in 0..self.count() {
-            let stamp = Stamp::at(self.look());
+            let stamp = Stamp::at(self.read_clock());
             self.send(index, stamp, 1);
             self.shut_when_sent(index);
         }
         let deadline = self.recorder.now() + self.timeout.as_nanos() as u64;
         while self.live > 0 && self.now < deadline {
-            for event in 0..self.wait(self.patience(deadline))? {
+            for event in 0..self.wait(self.timeout_until(deadline))? {
                 let key = self.events[event].data();
                 if key == TIMER {
                     continue;
@@ -306,18 +319,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends what is left, and shuts down the sending half once nothing is.
+    /// Sends the unsent bytes, and then shuts down the sending half.
     fn shut_when_sent(&mut self, index: usize) {
         let Some(connection) = &mut self.connections[index] else { return };
         match connection.send(&mut self.buffers, &self.manner) {
             Ok(()) if connection.wants_to_send() => {}
-            // Fails if the server has reset the connection, which the next read tells.
+            // Fails if the server has reset the connection. The next read finds that, too.
             Ok(()) => drop(connection.half_close()),
             Err(fault) => self.fail(index, fault),
         }
     }
 
-    /// Closes a connection that has ended as it should.
+    /// Closes a connection that has ended without a fault.
     fn retire(&mut self, index: usize) {
         if self.connections[index].take().is_some() {
             self.live -= 1;

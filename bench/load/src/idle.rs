@@ -1,6 +1,5 @@
-//! Connections that are held open and silent.
+//! Connections that stay open and silent.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -10,13 +9,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use socket2::Socket;
 
 use crate::connecting::poll_timeout;
-use crate::{Fault, Faults};
+use crate::{Error, Fault, Faults, Result};
 
-/// Events looked at per check.
+/// Most events for one epoll_wait(2).
 const EVENTS: usize = 64;
 
-/// Silent connections. They cost the generator nothing while a slice runs; between slices it looks
-/// whether the server has kept them.
+/// Silent connections. The generator checks them between two slices, and not while a slice runs.
 pub(crate) struct IdleHerd {
     epoll: Epoll,
     sockets: Vec<Option<Socket>>,
@@ -25,11 +23,13 @@ pub(crate) struct IdleHerd {
 }
 
 impl IdleHerd {
-    pub(crate) fn new(sockets: Vec<Socket>) -> io::Result<IdleHerd> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    pub(crate) fn new(sockets: Vec<Socket>) -> Result<IdleHerd> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map_err(Error::generator("epoll_create1(2)"))?;
         for (index, socket) in sockets.iter().enumerate() {
             let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
-            epoll.add(socket, EpollEvent::new(interest, index as u64))?;
+            let event = EpollEvent::new(interest, index as u64);
+            epoll.add(socket, event).map_err(Error::generator("epoll_ctl(2)"))?;
         }
         Ok(IdleHerd {
             epoll,
@@ -39,19 +39,19 @@ impl IdleHerd {
         })
     }
 
-    /// Waits until something happens that should not, or `limit` has passed.
-    pub(crate) fn wait(&self, limit: Duration) -> io::Result<()> {
+    /// Waits until the server speaks or closes, at most for `limit`.
+    pub(crate) fn wait(&self, limit: Duration) -> Result<()> {
         let mut fds = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, poll_timeout(limit)) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Error::generator("poll(2)")(error)),
         }
     }
 
-    /// Closes and counts those that the server has spoken to or closed.
+    /// Closes and counts the connections on which the server has spoken, or has closed its side.
     pub(crate) fn check(&mut self) -> Faults {
         let mut faults = Faults::default();
-        // An error of epoll_wait here could only be a signal: the next check sees the same events.
+        // epoll_wait(2) fails only for a signal. Then the next check sees the same events.
         while let Ok(count) = self.epoll.wait(&mut self.events, EpollTimeout::ZERO)
             && count > 0
         {
@@ -72,7 +72,7 @@ impl IdleHerd {
         faults
     }
 
-    /// Where the first fault happened, in words.
+    /// The first fault and its place, in words.
     pub(crate) fn first_fault(&self) -> Option<&str> {
         self.first_fault.as_deref()
     }

@@ -1,15 +1,15 @@
-//! The load engine behind `loadgen` and the benches: many connections to one echo server, every
-//! byte that comes back checked, every message's time recorded.
+//! The load engine behind `loadgen` and the benchmarks: many connections to one echo server. The
+//! engine checks every byte that comes back and records the time of every message.
 //!
 //! ```no_run
-//! # fn main() -> std::io::Result<()> {
+//! # fn main() -> loadgen::Result<()> {
 //! use loadgen::{Plan, Session, Slice};
 //! use std::time::Duration;
 //!
 //! let address = std::net::SocketAddr::from(([127, 0, 0, 1], 7000));
 //! let mut session = Session::open(&Plan { connections: 64, idle: 900, ..Plan::new(address) })?;
 //! let slice = Slice::lasting(Duration::from_millis(16)).after(Duration::from_millis(4));
-//! let sample = session.run(&slice)?; // As often as you like, on the same connections.
+//! let sample = session.run(&slice)?; // Any number of times, on the same connections.
 //! println!("{:.0} messages/s", sample.rate());
 //! println!("p99 {} ns", session.latency().response.value_at_quantile(0.99));
 //! assert_eq!(sample.faults.total(), 0, "{}", sample.faults);
@@ -17,26 +17,28 @@
 //! # }
 //! ```
 //!
-//! | file | what it is |
+//! | file | topic |
 //! | --- | --- |
-//! | `plan` | [`Plan`]: which connections; [`Slice`]: one run on them; [`Control`]: watching it |
-//! | `session` | [`Session`]: the connections, opened once, run on many times |
-//! | `content` | [`Content`]: what is sent, and the check of what comes back |
-//! | `verifier` | how far one connection has sent, and whether what came back is right |
-//! | `connection` | one connection's socket and its verifier |
-//! | `engine` | many connections on one thread, by epoll; with `closed` and `open`, the two loops |
-//! | `ping_pong` | one connection on one thread, by blocking calls |
+//! | `plan` | [`Plan`]: the connections; [`Slice`]: one run on them; [`Control`]: stop and progress |
+//! | `session` | [`Session`]: the connections, opened once, for many runs |
+//! | `content` | [`Content`]: the bytes of a connection, and the check of the bytes that come back |
+//! | `verifier` | how far one connection has sent, and whether the returned bytes are right |
+//! | `connection` | one connection: its socket and its verifier |
+//! | `engine` | many connections on one thread, with epoll; `closed` and `open` are its two loops |
+//! | `ping_pong` | one connection on one thread, with blocking calls |
 //! | `churn` | a new connection for each message |
-//! | `datagrams` | one datagram for each message, by UDP |
-//! | `idle`, `slow` | clients that are silent, and clients that do not read |
-//! | `connecting`, `dialer` | a connection on its way, and how to open many |
-//! | `latency`, `recorder`, `series` | histograms, of a run and of its intervals |
-//! | `outcome`, `usage` | counts and faults, and what the generator cost |
+//! | `datagrams` | one UDP datagram for each message |
+//! | `idle`, `slow` | silent clients, and clients that hardly read |
+//! | `connecting`, `dialer` | opening a connection, and opening many |
+//! | `latency`, `recorder`, `series` | the histograms of a run, and of its intervals |
+//! | `outcome`, `usage` | counts and faults, and the CPU time of the generator |
 //! | `find_max` | the highest rate at which a promise about response time is kept |
-//! | [`report`] | all of it as text, JSON, CSV, percentile text and HdrHistogram log |
-//! | `limits`, `probe` | what this machine and the server can do, looked at before the start |
+//! | [`report`] | the result as text, JSON, CSV, percentile text and HdrHistogram log |
+//! | `limits`, `probe` | what this machine and the server allow, checked before the load starts |
+//! | `error` | [`Error`]: why a load cannot start or cannot go on |
 //!
-//! Client and server should be separate processes: one for both shares what is to be told apart.
+//! Run client and server as separate processes. In one process their CPU times, descriptors and
+//! scheduling cannot be told apart.
 
 mod churn;
 mod closed;
@@ -46,10 +48,12 @@ mod content;
 mod datagrams;
 mod dialer;
 mod engine;
+mod error;
 mod find_max;
 mod idle;
 mod latency;
-pub mod limits;
+mod limits;
+mod machine;
 mod open;
 mod outcome;
 mod ping_pong;
@@ -64,8 +68,10 @@ mod usage;
 mod verifier;
 
 pub use content::Content;
-pub use find_max::{Objective, Step, find_max};
-pub use latency::Latency;
+pub use error::{Error, Result};
+pub use find_max::{Broken, Objective, Search, Step, find_max};
+pub use latency::{LATE, Latency};
+pub use machine::{DISTURBED, MachineMeter, MachineUse, ServerSide};
 pub use open::{Arrivals, Rate};
 pub use outcome::{Fault, Faults, RATE_TOLERANCE, Sample};
 pub use plan::{Control, Plan, Slice, Until};

@@ -1,13 +1,13 @@
-//! The open loop: messages are due by the clock, whatever the server does.
+//! The open loop: the clock decides when a message is due, whatever the server does.
 //!
-//! The schedule is absolute. A server that stalls does not put it off: what was due meanwhile is
-//! sent late, as soon as its connection is free, and its response time counts from when it was due.
-//! That is what users would have waited, and what a closed loop leaves out ("coordinated omission",
-//! G. Tene).
+//! The schedule is absolute, and a stall of the server does not delay it. A message that is due
+//! during the stall is sent late, when its connection has room. Its response time counts from the
+//! time at which it was due: that is the time that a user would have waited. A closed loop leaves
+//! this time out ("coordinated omission", G. Tene).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
+use std::time::Duration;
 
 use nix::sys::epoll::EpollTimeout;
 use nix::sys::time::TimeSpec;
@@ -16,55 +16,68 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
+use crate::content::mix;
 use crate::engine::Engine;
 use crate::latency::Stamp;
 use crate::plan::WAIT_MAX;
-use crate::{Plan, Slice, Until};
+use crate::recorder::Recorder;
+use crate::{Error, Plan, Result, Slice, Until};
 
-/// Waits shorter than this, in nanoseconds, are spent asking epoll: setting a timer takes as long.
+/// For a wait shorter than this, in nanoseconds, the loop polls epoll. Setting a timer would take as
+/// long.
 const TOO_SHORT: u64 = 3_000;
+
+/// Most unsent messages that are counted one by one.
+const UNSENT_MAX: f64 = 1e6;
 
 /// When the messages of an open loop are due.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rate {
     /// Messages per second, all connections together.
     pub per_second: f64,
-    /// How they are spread.
+    /// The distribution of the times between two messages.
     pub arrivals: Arrivals,
-    /// Ask epoll all the time instead of sleeping until the next message is due: a core for
-    /// punctuality.
+    /// Poll epoll instead of sleeping until the next message is due. Messages leave more punctually,
+    /// and each thread uses a whole core.
     pub spin: bool,
 }
 
-/// How the messages of an open loop are spread over time. Connections take turns or are
-/// independent; each has a schedule of its own.
+/// The distribution of the times between two messages of an open loop. Each connection has its own
+/// schedule, and the seed of the plan fixes all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
-    /// At equal distances.
+    /// Equal times. The connections take turns. Messages hardly queue, so the latency is lower than
+    /// the latency of independent users.
     Uniform,
-    /// At random: every moment is as likely as any other, as with many independent users.
+    /// Random times, with an exponential distribution: the arrivals of many independent users. The
+    /// connections are independent of each other.
     Poisson,
 }
 
 impl Rate {
-    /// So many messages per second, at equal distances, without spinning.
+    /// `per_second` messages per second at random times, without spinning.
+    pub fn poisson(per_second: f64) -> Rate {
+        Rate { per_second, arrivals: Arrivals::Poisson, spin: false }
+    }
+
+    /// `per_second` messages per second at equal times, without spinning.
     pub fn uniform(per_second: f64) -> Rate {
         Rate { per_second, arrivals: Arrivals::Uniform, spin: false }
     }
 
-    /// Checks that the rate can be kept at all.
+    /// Checks that the rate sends at least one message in a year.
     ///
     /// # Errors
     ///
-    /// A rate that is not above 0 or not finite, or so low that nothing is ever sent.
-    pub fn check(&self) -> io::Result<()> {
+    /// [`Error::BadPlan`] for any other rate.
+    pub(crate) fn check(&self) -> Result<()> {
         if self.per_second.is_finite() && self.per_second * WAIT_MAX.as_secs_f64() >= 1.0 {
             return Ok(());
         }
-        let text = "a rate of 0 never sends: give messages per second above 0, or no rate at all \
-                    for a closed loop";
-        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        let text = "a rate of 0 never sends: give messages per second above 0, or no rate for a \
+                    closed loop";
+        Err(Error::BadPlan(text.to_owned()))
     }
 }
 
@@ -75,68 +88,81 @@ pub(crate) fn run(
     slice: &Slice,
     rate: &Rate,
     thread: usize,
-) -> io::Result<()> {
+) -> Result<()> {
     let mut schedule = Schedule::new(engine, plan, rate, thread);
     if let Until::Messages(count) = slice.until {
         schedule.budget = count;
     }
     let mut timer = Timer::new(engine)?;
-    engine.look_around()?;
+    engine.check_silence()?;
     let mut now = engine.tick();
     while !engine.recorder.is_over(now) && !engine.is_dead() && schedule.budget > 0 {
         schedule.send_due(engine);
-        let patience = match schedule.next_due() {
+        let timeout = match schedule.next_due() {
             Some(due) if rate.spin || due < engine.now() + TOO_SHORT => EpollTimeout::ZERO,
             Some(due) => {
-                timer.arm(due, engine.look())?;
-                engine.patience(engine.recorder.window_end())
+                timer.arm(due, engine.read_clock())?;
+                engine.timeout_until(engine.recorder.window_end())
             }
             None if rate.spin => EpollTimeout::ZERO,
-            None => engine.patience(engine.recorder.window_end()),
+            None => engine.timeout_until(engine.recorder.window_end()),
         };
-        for event in 0..engine.wait(patience)? {
-            if let Some((index, answered)) = engine.take_in(event) {
+        for event in 0..engine.wait(timeout)? {
+            if let Some((index, answered)) = engine.handle(event) {
                 schedule.freed(engine, index, answered);
                 schedule.send_due(engine);
             }
         }
         now = engine.tick();
     }
-    engine.recorder.unsent(schedule.unsent(engine.recorder.window(), now));
+    schedule.count_unsent(&mut engine.recorder, now);
     engine.drain()
 }
 
-/// What is due when, on each connection. Times are nanoseconds of the recorder's clock.
+/// The due times of all connections of a thread.
 struct Schedule {
-    /// The next message of every connection that has room for it; the earliest first.
+    /// The start of the slice, in nanoseconds of the recorder's clock. All other times here are in
+    /// nanoseconds since then, so that the seed alone fixes them.
+    began: u64,
+    /// The due time and the number of each connection that has room; the earliest first.
     due: BinaryHeap<Reverse<(u64, usize)>>,
-    /// When the next message of each connection is due; exact over any time a run takes.
-    next: Vec<f64>,
-    /// Mean time between two messages of one connection.
+    connections: Vec<Course>,
+    /// The mean time between two messages of one connection.
     period: f64,
     arrivals: Arrivals,
-    random: SmallRng,
+    /// Messages that can still be sent.
     budget: u64,
+}
+
+/// The schedule of one connection.
+struct Course {
+    /// The due time of the next message.
+    next: f64,
+    random: SmallRng,
+    /// When the connection last got room for a message, or would have got room from a punctual
+    /// generator.
+    room_since: u64,
 }
 
 impl Schedule {
     fn new(engine: &Engine, plan: &Plan, rate: &Rate, thread: usize) -> Schedule {
         let gap = 1e9 / rate.per_second;
         let mut schedule = Schedule {
+            began: engine.recorder.began(),
             due: BinaryHeap::with_capacity(engine.count()),
-            next: vec![engine.recorder.now() as f64; engine.count()],
+            connections: Vec::with_capacity(engine.count()),
             period: gap * plan.connections as f64,
             arrivals: rate.arrivals,
-            random: SmallRng::seed_from_u64(plan.seed.wrapping_add(thread as u64)),
             budget: u64::MAX,
         };
         for index in 0..engine.count() {
-            match rate.arrivals {
-                // The connections take turns, across threads too.
-                Arrivals::Uniform => {
-                    schedule.next[index] += gap * (index * plan.threads + thread) as f64;
-                }
-                Arrivals::Poisson => schedule.advance(index),
+            // The connections of all threads take turns.
+            let number = (index * plan.threads + thread) as u64;
+            let random = SmallRng::seed_from_u64(mix(mix(plan.seed) ^ number));
+            schedule.connections.push(Course { next: gap * number as f64, random, room_since: 0 });
+            if rate.arrivals == Arrivals::Poisson {
+                schedule.connections[index].next = 0.0;
+                schedule.advance(index);
             }
             if engine.room(index) > 0 {
                 schedule.enter(index);
@@ -145,16 +171,21 @@ impl Schedule {
         schedule
     }
 
-    /// Sends what is due on connections that have room.
+    /// Sends the due messages of the connections that have room.
     fn send_due(&mut self, engine: &mut Engine) {
-        let now = engine.look();
+        let now = engine.read_clock() - self.began;
         while self.budget > 0
             && let Some(&Reverse((due, index))) = self.due.peek()
             && due <= now
         {
             self.due.pop();
             self.budget -= 1;
-            let stamp = Stamp { intended: due, sent: engine.look() };
+            let ready = due.max(self.connections[index].room_since);
+            let stamp = Stamp {
+                intended: self.began + due,
+                ready: self.began + ready,
+                sent: engine.read_clock(),
+            };
             engine.send(index, stamp, 1);
             self.advance(index);
             if engine.room(index) > 0 {
@@ -163,63 +194,83 @@ impl Schedule {
         }
     }
 
-    /// Some messages of a connection are back: if it had no room it has now.
+    /// Enters a connection whose answers have just made room.
     fn freed(&mut self, engine: &Engine, index: usize, answered: usize) {
         if answered > 0 && engine.room(index) == answered {
+            self.connections[index].room_since = engine.punctual(index).saturating_sub(self.began);
             self.enter(index);
         }
     }
 
     fn enter(&mut self, index: usize) {
-        self.due.push(Reverse((self.next[index] as u64, index)));
+        self.due.push(Reverse((self.connections[index].next as u64, index)));
     }
 
     fn advance(&mut self, index: usize) {
-        self.next[index] += match self.arrivals {
+        let Course { next, random, .. } = &mut self.connections[index];
+        *next += match self.arrivals {
             Arrivals::Uniform => self.period,
-            // The time between two events of a Poisson process is exponentially distributed.
-            Arrivals::Poisson => -self.period * (1.0 - self.random.random::<f64>()).ln(),
+            // The times between events of a Poisson process have an exponential distribution.
+            Arrivals::Poisson => -self.period * (1.0 - random.random::<f64>()).ln(),
         };
     }
 
+    /// The next due time, in nanoseconds of the recorder's clock.
     fn next_due(&self) -> Option<u64> {
-        self.due.peek().map(|Reverse((due, _))| *due)
+        self.due.peek().map(|Reverse((due, _))| self.began + *due)
     }
 
-    /// Messages that were due in the window by `now` and not sent; for random arrivals the number
-    /// to be expected.
-    fn unsent(&self, (from, to): (u64, u64), now: u64) -> u64 {
+    /// Counts the messages that were due by `now` and not sent. Each one would have waited at least
+    /// until the end of the measured time, so it counts with that time.
+    fn count_unsent(&mut self, recorder: &mut Recorder, now: u64) {
         if self.budget == 0 {
-            return 0;
+            return;
         }
-        let (from, to) = (from as f64, to.min(now) as f64);
-        let overdue = self.next.iter().map(|next| to - next.max(from)).filter(|late| *late > 0.0);
-        overdue.map(|late| (late / self.period) as u64 + 1).sum()
+        let end = recorder.window_end().min(now) - self.began;
+        let left = |course: &Course| (end as f64 - course.next).max(0.0) / self.period;
+        let expected: f64 = self.connections.iter().map(left).sum();
+        // With very many messages, one stands for several.
+        let step = (expected / UNSENT_MAX) as u64 + 1;
+        for index in 0..self.connections.len() {
+            loop {
+                let due = self.connections[index].next as u64;
+                if due >= end {
+                    break;
+                }
+                recorder.unsent(self.began + due, self.began + end, step);
+                match step {
+                    1 => self.advance(index),
+                    _ => self.connections[index].next += self.period * step as f64,
+                }
+            }
+        }
     }
 }
 
-/// Wakes an engine at a time that epoll_wait(2), with its milliseconds, cannot express.
+/// Wakes an engine more exactly than the milliseconds of epoll_wait(2).
 struct Timer {
     timer: TimerFd,
     armed: u64,
 }
 
 impl Timer {
-    fn new(engine: &Engine) -> io::Result<Timer> {
+    fn new(engine: &Engine) -> Result<Timer> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)
+            .map_err(Error::generator("timerfd_create(2)"))?;
         engine.watch(&timer)?;
         Ok(Timer { timer, armed: 0 })
     }
 
-    /// Sets the timer to `due`. It need not be read after it has gone off: setting it again clears
-    /// it, and the registration is edge-triggered.
-    fn arm(&mut self, due: u64, now: u64) -> io::Result<()> {
+    /// Sets the timer to `due`. Nobody reads an expired timer: setting the timer clears it, and its
+    /// registration is edge-triggered.
+    fn arm(&mut self, due: u64, now: u64) -> Result<()> {
         if self.armed != due {
             self.armed = due;
-            let left = std::time::Duration::from_nanos(due.saturating_sub(now).max(1));
+            let left = Duration::from_nanos(due.saturating_sub(now).max(1));
             let once = Expiration::OneShot(TimeSpec::from_duration(left));
-            self.timer.set(once, TimerSetTimeFlags::empty())?;
+            let set = self.timer.set(once, TimerSetTimeFlags::empty());
+            set.map_err(Error::generator("timerfd_settime(2)"))?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The result of a run: counts and faults.
 
 use std::fmt;
 use std::io;
@@ -10,39 +10,39 @@ use serde::Serialize;
 
 use crate::ClientCpu;
 
-/// What can go wrong on one connection. Each is counted under its own name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// A fault of one connection. Each kind is counted under its own name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Nobody listens at the address.
+    /// No server listens at the address.
     Refused,
-    /// The connection did not come to stand within `--timeout`.
+    /// The connection was not established within the timeout.
     ConnectTimeout,
-    /// This machine has no free port left for another connection to the address.
+    /// This machine has no free port for another connection to the address.
     NoPort,
-    /// The server sent bytes before it was sent any.
+    /// The server sent bytes before the client did.
     SpokeFirst,
-    /// Bytes came back that are not those sent: corrupted, lost, duplicated, swapped or another's.
+    /// Wrong bytes came back: corrupted, lost, duplicated, swapped, or those of another connection.
     Mismatch,
     /// More bytes came back than were sent. Over UDP: a message came back twice.
     Surplus,
-    /// The server closed its side before it had sent everything back.
+    /// The server closed its side before it had returned every byte.
     EarlyClose,
     /// The server reset the connection.
     Reset,
-    /// A message was not back within `--timeout`.
+    /// A message was not back within the timeout.
     Timeout,
-    /// UDP: a message was not back within `--timeout`, and was given up.
+    /// UDP: a message was not back within the timeout, and the client gave it up.
     Lost,
-    /// The server did not close its side after the client had closed its own.
+    /// The server did not close its side after the client had shut down its own.
     NotClosed,
     /// Another error of a system call.
     Other,
 }
 
 impl Fault {
-    /// All of them, in the order of [`Faults::count`].
-    pub const ALL: [Fault; 12] = [
+    /// All kinds, in the order of their declaration.
+    const ALL: [Fault; 12] = [
         Fault::Refused,
         Fault::ConnectTimeout,
         Fault::NoPort,
@@ -57,7 +57,7 @@ impl Fault {
         Fault::Other,
     ];
 
-    /// The name, as reports have it.
+    /// The name in text.
     pub fn name(self) -> &'static str {
         match self {
             Fault::Refused => "refused",
@@ -75,7 +75,7 @@ impl Fault {
         }
     }
 
-    /// The fault that an error of connect(2), send(2) or recv(2) amounts to.
+    /// The fault behind an error of connect(2), send(2) or recv(2).
     pub(crate) fn of(error: &io::Error) -> Fault {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ECONNREFUSED | Errno::ENOENT) => Fault::Refused,
@@ -89,27 +89,26 @@ impl Fault {
     }
 }
 
-/// How many connections ended in each [`Fault`]. A connection ends with its first fault.
+/// The number of connections that ended in each [`Fault`]. A connection ends with its first fault.
 ///
-/// Over UDP, where a datagram stands for itself, how many messages did: the client goes on with the
-/// next.
+/// Over UDP it is the number of messages: after a fault the client sends its next message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     counts: [u64; Fault::ALL.len()],
 }
 
 impl Faults {
-    /// Connections that ended in this fault.
+    /// The number of connections that ended in this fault.
     pub fn count(&self, fault: Fault) -> u64 {
         self.counts[fault as usize]
     }
 
-    /// Connections that ended in any fault.
+    /// The number of connections that ended in any fault.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Those that happened, with their counts.
+    /// The faults that happened, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Fault, u64)> {
         let counts = self.counts;
         Fault::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
@@ -140,31 +139,33 @@ impl fmt::Display for Faults {
     }
 }
 
-/// What one [`Session::run`](crate::Session::run) measured.
+/// The counters of one [`Session::run`](crate::Session::run).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// Messages that came back, whole and right, in the measured time.
     pub messages: u64,
-    /// Payload of those messages in bytes, counted once (as many went out as came back).
+    /// Payload of those messages in bytes, in one direction.
     pub bytes: u64,
-    /// The measured time: without warm-up, and without the drain at the end.
+    /// The measured time, without warm-up and drain.
     pub elapsed: Duration,
-    /// What went wrong, in warm-up and drain too.
+    /// The faults, warm-up and drain included.
     pub faults: Faults,
-    /// CPU time of the threads that drove the load, from the first send to the end of the drain.
+    /// CPU time of the generator's threads, warm-up and drain included.
     pub cpu: ClientCpu,
-    /// Open loop: messages that were due in the measured time. In a closed loop nothing is ever
-    /// due: 0.
+    /// Messages that came back in that time.
+    pub answered: u64,
+    /// Open loop: messages that were due in the measured time. Closed loop: 0.
     pub due: u64,
-    /// Those of them that were never sent, because every one before them on their connection had to
-    /// come back first; for random arrivals the number to be expected.
+    /// Due messages that were never sent, because their connection was still waiting for earlier
+    /// messages. Their response times count as the time from when they were due until the end.
     pub unsent: u64,
 }
 
-/// Largest deviation of what came back from what was due at which an open loop is still valid.
+/// Largest valid deviation of an open loop: the difference between returned and due messages, as a
+/// share of the due messages.
 pub const RATE_TOLERANCE: f64 = 0.01;
-/// Messages that may be on their way at one end of the measured time and not at the other: a
-/// deviation that is no larger means nothing.
+/// A smaller deviation, in messages, is always valid. More messages can be in flight at one end of
+/// the measured time than at the other.
 const EDGE: f64 = 10.0;
 
 impl Sample {
@@ -173,7 +174,13 @@ impl Sample {
         per_second(self.messages, self.elapsed)
     }
 
-    /// Open loop: whether as many messages came back as were due, within [`RATE_TOLERANCE`].
+    /// Open loop: the messages that came back, as a share of those that were due. `None` if none was
+    /// due.
+    pub fn achieved(&self) -> Option<f64> {
+        (self.due > 0).then(|| self.messages as f64 / self.due as f64)
+    }
+
+    /// Open loop: whether the due messages came back, within [`RATE_TOLERANCE`].
     pub fn kept_up(&self) -> bool {
         let due = self.due as f64;
         (self.messages as f64 - due).abs() <= (due * RATE_TOLERANCE).max(EDGE)
@@ -181,13 +188,14 @@ impl Sample {
 }
 
 impl AddAssign for Sample {
-    /// Adds what another thread did at the same time.
+    /// Adds the counters of another thread of the same run.
     fn add_assign(&mut self, other: Sample) {
         self.messages += other.messages;
         self.bytes += other.bytes;
         self.elapsed = self.elapsed.max(other.elapsed);
         self.faults += other.faults;
         self.cpu += other.cpu;
+        self.answered += other.answered;
         self.due += other.due;
         self.unsent += other.unsent;
     }

@@ -1,7 +1,7 @@
-//! One connection on one thread: a plain blocking socket, one write and one read per message.
+//! One connection on one thread: a blocking socket, with one write and one read for each message.
 //!
-//! There is nothing to wait for but this one answer, so nothing is gained by asking epoll first:
-//! with it the ruler would add a system call and a wake-up's worth of time to what it measures.
+//! The thread waits for one answer only. With epoll the generator would make another system call for
+//! each message, and its time would be part of every measured time.
 
 use std::io;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use nix::libc::MSG_DONTWAIT;
 use crate::connection::{BUFFER, Buffers, Connection, Manner, Received};
 use crate::latency::Stamp;
 use crate::recorder::Recorder;
-use crate::{Fault, Plan, Slice, Until};
+use crate::{Error, Fault, Plan, Result, Slice, Until};
 
-/// How long a read waits before it looks whether it should stop (SO_RCVTIMEO).
-const GLANCE: Duration = Duration::from_millis(100);
+/// Longest wait of one read (SO_RCVTIMEO). Between two reads the thread checks for the timeout.
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A connection that its thread blocks in.
+/// A connection whose thread blocks in write and read.
 pub(crate) struct PingPong {
     pub(crate) recorder: Recorder,
     pub(crate) manner: Manner,
@@ -26,16 +26,15 @@ pub(crate) struct PingPong {
 }
 
 impl PingPong {
-    /// Takes over the connection.
-    pub(crate) fn new(
-        plan: &Plan,
-        recorder: Recorder,
-        connection: Connection,
-    ) -> io::Result<PingPong> {
+    /// Makes the connection's socket block.
+    pub(crate) fn new(plan: &Plan, recorder: Recorder, connection: Connection) -> Result<PingPong> {
         let socket = &connection.socket;
-        socket.set_nonblocking(false)?;
-        socket.set_read_timeout(Some(GLANCE.min(plan.timeout)))?;
-        socket.set_write_timeout(Some(plan.timeout))?;
+        let block = || {
+            socket.set_nonblocking(false)?;
+            socket.set_read_timeout(Some(READ_TIMEOUT.min(plan.timeout)))?;
+            socket.set_write_timeout(Some(plan.timeout))
+        };
+        block().map_err(Error::generator::<io::Error>("making a socket block"))?;
         Ok(PingPong {
             recorder,
             manner: Manner::of(plan),
@@ -45,10 +44,11 @@ impl PingPong {
         })
     }
 
-    /// Gives the connection back, if it is still good, with a socket that does not block.
-    pub(crate) fn give_up(&mut self) -> io::Result<Option<Connection>> {
+    /// Makes the connection's socket non-blocking, and returns the connection. Returns `None` if the
+    /// connection has failed.
+    pub(crate) fn give_up(&mut self) -> Result<Option<Connection>> {
         if let Some(connection) = &self.connection {
-            connection.socket.set_nonblocking(true)?;
+            connection.socket.set_nonblocking(true).map_err(Error::generator("fcntl(2)"))?;
         }
         Ok(self.connection.take())
     }
@@ -59,7 +59,7 @@ impl PingPong {
             Until::Elapsed(_) => u64::MAX,
             Until::Messages(count) => count,
         };
-        self.look_around();
+        self.check_silence();
         let mut now = self.recorder.now();
         while left > 0 && !self.recorder.is_over(now) && self.connection.is_some() {
             match self.exchange() {
@@ -68,17 +68,17 @@ impl PingPong {
             }
             left -= 1;
         }
-        self.look_around();
+        self.check_silence();
     }
 
-    /// Sends a message and waits until it is back: when that was, on the recorder's clock.
-    fn exchange(&mut self) -> Result<u64, Fault> {
+    /// Sends a message and waits until it is back. Returns that time, on the recorder's clock.
+    fn exchange(&mut self) -> std::result::Result<u64, Fault> {
         let Some(connection) = &mut self.connection else { return Ok(u64::MAX) };
         let sent = self.recorder.now();
         connection.offer(1, &self.manner);
         connection.send(&mut self.buffers, &self.manner)?;
         if connection.wants_to_send() {
-            return Err(Fault::Timeout); // SO_SNDTIMEO has passed: the server does not read.
+            return Err(Fault::Timeout); // After SO_SNDTIMEO: the server does not read.
         }
         loop {
             let received = connection.receive(BUFFER, &mut self.buffers, &self.manner)?;
@@ -96,8 +96,8 @@ impl PingPong {
         }
     }
 
-    /// Nothing is on its way: are there bytes, or an end of the stream, that should not be?
-    fn look_around(&mut self) {
+    /// Checks that nothing has come while no message was in flight.
+    fn check_silence(&mut self) {
         let Some(connection) = &self.connection else { return };
         let mut byte = [std::mem::MaybeUninit::uninit()];
         match connection.socket.recv_with_flags(&mut byte, MSG_DONTWAIT) {
@@ -117,7 +117,7 @@ impl PingPong {
         self.connection = None;
     }
 
-    fn exchange_and_end(&mut self) -> Result<(), Fault> {
+    fn exchange_and_end(&mut self) -> std::result::Result<(), Fault> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         connection.offer(1, &self.manner);
         connection.send(&mut self.buffers, &self.manner)?;

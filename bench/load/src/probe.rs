@@ -1,24 +1,27 @@
-//! One look at the server before it is loaded, so that what is wrong altogether is said in words.
+//! One look at the server before the load, so that a basic fault is reported in words.
 
-use std::io;
 use std::time::Duration;
 
 use crate::dialer::Dialer;
 use crate::idle::IdleHerd;
-use crate::{Fault, Plan, Session, Slice};
+use crate::{Error, Fault, Plan, Result, Session, Slice, limits};
 
-/// How long a server may take to speak before it is spoken to.
+/// Time in which a server that speaks first has to speak.
 const SILENCE: Duration = Duration::from_millis(50);
 
-/// Datagrams that are tried, of which one has to come back: UDP may lose some.
+/// Datagrams of a probe. One of them must come back, because UDP may lose the others.
 const DATAGRAMS: u64 = 3;
 
-/// Connects once and is silent for 50 ms; connects again and sends one message.
+/// Checks the plan, the limits of this machine, and the server. The probe connects once and is
+/// silent for 50 ms; then it connects again and sends one message.
 ///
 /// # Errors
 ///
-/// Why the address is not that of an echo server that serves one more client.
-pub fn probe(plan: &Plan) -> io::Result<()> {
+/// [`Error::BadPlan`], [`Error::TooMany`] and [`Error::Connect`], as [`Session::open`] has them;
+/// [`Error::Unfit`] for an address that does not echo.
+pub fn probe(plan: &Plan) -> Result<()> {
+    plan.check()?;
+    limits::prepare(plan)?;
     let one = Plan {
         connections: 1,
         threads: 1,
@@ -27,15 +30,15 @@ pub fn probe(plan: &Plan) -> io::Result<()> {
         slow_readers: 0,
         churn: false,
         fragment: None,
+        connect_rate: None,
         pin: Vec::new(),
         control: Default::default(),
         ..plan.clone()
     };
-    one.check()?;
     let mut silent = IdleHerd::new(Dialer::new(&one).dial(1)?)?;
     silent.wait(SILENCE)?;
     let mut faults = silent.check();
-    drop(silent); // A server of one client at a time goes on to the next.
+    drop(silent); // A server of one client at a time can now serve the next connection.
     if faults.total() == 0 {
         let mut session = Session::open(&one)?;
         let sample = session.run(&Slice::of_messages(if plan.is_udp() { DATAGRAMS } else { 1 }))?;
@@ -46,27 +49,28 @@ pub fn probe(plan: &Plan) -> io::Result<()> {
         faults += session.close()?;
     }
     let Some((fault, _)) = faults.iter().next() else { return Ok(()) };
-    let what = match fault {
-        Fault::SpokeFirst => "speaks before it is spoken to: that is no echo server".to_owned(),
+    let finding = match fault {
+        Fault::SpokeFirst => "speaks before the client does: it is not an echo server".to_owned(),
         Fault::EarlyClose | Fault::Reset => {
-            "accepts a connection and closes it again: it is full, or no echo server".to_owned()
+            "accepts a connection and closes it again: it is full, or not an echo server".to_owned()
         }
         Fault::Mismatch | Fault::Surplus => {
-            "sends back something else than it was sent: that is no echo server, or a broken one \
-             (--no-verify looks away)"
+            "sends back other bytes than it was sent: it is broken, or not an echo server \
+             (--no-verify skips this check)"
                 .to_owned()
         }
         Fault::Timeout => format!(
             "accepts a connection and sends nothing back within {:?}: it is busy with other \
-             clients, or no echo server (--timeout waits longer)",
+             clients, or not an echo server (--timeout waits longer)",
             plan.timeout
         ),
         Fault::Lost => format!(
-            "sends nothing back within {:?}: no echo server, or a firewall drops the datagrams",
+            "sends nothing back within {:?}: it is not an echo server, or a firewall drops the \
+             datagrams",
             plan.timeout
         ),
-        Fault::Refused => "is not there: start the server first, with --udp".to_owned(),
+        Fault::Refused => "does not exist: start the server first, with --udp".to_owned(),
         other => format!("cannot be measured: {}", other.name()),
     };
-    Err(io::Error::other(format!("the server at {} {what}", plan.address)))
+    Err(Error::Unfit { address: plan.address.clone(), finding })
 }

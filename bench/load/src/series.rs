@@ -1,32 +1,32 @@
-//! The time series of a run: one set of distributions per interval.
+//! The time series of a run: one set of distributions for each interval.
 
-use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
 use crate::latency::{Latency, Stamp};
+use crate::{Error, Result};
 
-/// Shortest interval: a shorter one would hold too few messages, and its end cost too much.
+/// Shortest interval. A shorter one holds too few messages, and its end costs too much CPU time.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(10);
-/// Most intervals that are kept; what comes after goes into the last.
+/// Most intervals of a run. The last one takes everything behind it.
 const MOST: usize = 100_000;
 
 /// One interval of a run.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// When it begins, counted from the end of the warm-up.
+    /// Start, counted from the end of the warm-up.
     pub start: Duration,
-    /// How long it is.
+    /// Length.
     pub length: Duration,
-    /// Messages that came back in it.
+    /// Messages that came back in the interval.
     pub messages: u64,
-    /// Their times.
+    /// The times of those messages.
     pub latency: Latency,
 }
 
-/// What one thread records of its intervals. A finished one is kept serialised, in a few kilobytes.
+/// The intervals of one thread. A finished interval is kept serialised, in a few kilobytes.
 pub(crate) struct Series {
     length: u64,
     start: u64,
@@ -41,12 +41,12 @@ struct Packed {
     start: u64,
     length: u64,
     messages: u64,
-    /// Response, service and lateness; empty if there was nothing.
-    histograms: [Vec<u8>; 3],
+    /// Response, service, lateness and own lateness.
+    histograms: [Vec<u8>; 4],
 }
 
 impl Series {
-    pub(crate) fn new(length: Duration) -> io::Result<Series> {
+    pub(crate) fn new(length: Duration) -> Result<Series> {
         Ok(Series {
             length: length.as_nanos() as u64,
             start: 0,
@@ -58,7 +58,8 @@ impl Series {
         })
     }
 
-    /// Begins anew; the first interval begins at `from`, in nanoseconds of the recorder's clock.
+    /// Starts a new series. The first interval starts at `from`, in nanoseconds of the recorder's
+    /// clock.
     pub(crate) fn begin(&mut self, from: u64) {
         self.start = from;
         self.boundary = from + self.length;
@@ -67,7 +68,7 @@ impl Series {
         self.done.clear();
     }
 
-    /// When the current interval ends.
+    /// The end of the current interval.
     pub(crate) fn boundary(&self) -> u64 {
         self.boundary
     }
@@ -76,7 +77,11 @@ impl Series {
         self.current.sending(stamp);
     }
 
-    /// A message has come back inside the measured time.
+    pub(crate) fn unsent(&mut self, nanos: u64, count: u64) {
+        self.current.unsent(nanos, count);
+    }
+
+    /// Counts a message that came back inside the measured time.
     pub(crate) fn count_message(&mut self) {
         self.messages += 1;
     }
@@ -85,7 +90,7 @@ impl Series {
         self.current.answered(now, stamp, open_loop);
     }
 
-    /// Finishes the intervals that are over at `now`.
+    /// Finishes the intervals whose end is not after `now`.
     pub(crate) fn roll(&mut self, now: u64) {
         while now >= self.boundary && self.done.len() + 1 < MOST {
             self.finish(self.boundary);
@@ -93,7 +98,7 @@ impl Series {
         }
     }
 
-    /// Finishes the current interval at `end`, if anything happened in it.
+    /// Finishes the current interval at `end`, unless it is empty.
     pub(crate) fn end(&mut self, end: u64) {
         if self.messages > 0 || end > self.start {
             self.finish(end.max(self.start));
@@ -102,10 +107,10 @@ impl Series {
     }
 
     fn finish(&mut self, end: u64) {
-        let Latency { response, service, lateness } = &self.current;
-        let histograms = [response, service, lateness].map(|histogram| {
+        let Latency { response, service, lateness, own_lateness } = &self.current;
+        let histograms = [response, service, lateness, own_lateness].map(|histogram| {
             let mut bytes = Vec::new();
-            // Fails only for more counts than a 64-bit platform can hold.
+            // Fails only for a count beyond 2^63.
             let _ = self.serializer.serialize(histogram, &mut bytes);
             bytes
         });
@@ -116,19 +121,20 @@ impl Series {
         self.start = end;
     }
 
-    /// Number of finished intervals.
+    /// The number of finished intervals.
     pub(crate) fn count(&self) -> usize {
         self.done.len()
     }
 
-    /// Finished interval number `index`; its start is counted from that of the first.
-    pub(crate) fn unpack(&self, index: usize) -> io::Result<Interval> {
+    /// Finished interval number `index`.
+    pub(crate) fn unpack(&self, index: usize) -> Result<Interval> {
         let Packed { start, length, messages, histograms } = &self.done[index];
-        let [response, service, lateness] = histograms;
+        let [response, service, lateness, own_lateness] = histograms;
         let latency = Latency {
             response: unpack(response)?,
             service: unpack(service)?,
             lateness: unpack(lateness)?,
+            own_lateness: unpack(own_lateness)?,
         };
         Ok(Interval {
             start: Duration::from_nanos(start - self.done[0].start),
@@ -140,14 +146,29 @@ impl Series {
 }
 
 impl Interval {
-    /// Adds what another thread did at the same time.
+    /// An interval without any message.
+    pub(crate) fn empty() -> Result<Interval> {
+        Ok(Interval {
+            start: Duration::ZERO,
+            length: Duration::ZERO,
+            messages: 0,
+            latency: Latency::new()?,
+        })
+    }
+
+    /// Adds the same interval of another thread.
     pub(crate) fn add(&mut self, other: &Interval) {
+        self.start = self.start.max(other.start);
         self.length = self.length.max(other.length);
         self.messages += other.messages;
         self.latency.add(&other.latency);
     }
 }
 
-fn unpack(mut bytes: &[u8]) -> io::Result<Histogram<u64>> {
-    Deserializer::new().deserialize(&mut bytes).map_err(io::Error::other)
+fn unpack(mut bytes: &[u8]) -> Result<Histogram<u64>> {
+    let histogram = Deserializer::new().deserialize(&mut bytes);
+    histogram.map_err(|error| Error::Generator {
+        operation: "unpacking a histogram",
+        source: std::io::Error::other(error),
+    })
 }

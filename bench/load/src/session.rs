@@ -1,6 +1,6 @@
-//! Connections that are opened once and run on many times.
+//! Connections that are opened once, for many runs.
 
-use std::io;
+use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
@@ -18,14 +18,13 @@ use crate::latency::Latency;
 use crate::ping_pong::PingPong;
 use crate::recorder::Recorder;
 use crate::series::Series;
-use crate::{Faults, Interval, Plan, Sample, Slice, Until, closed, limits, open};
+use crate::{Error, Faults, Interval, Plan, Result, Sample, Slice, Until, closed, limits, open};
 
-/// The connections of a [`Plan`], open.
+/// The open connections of a [`Plan`].
 ///
-/// Runs follow one another on the same connections. Every run ends drained: all that was sent has
-/// come back, so that the server can be stopped (SIGSTOP) until the next. Neither a run nor the
-/// time between two allocates anything or opens a connection; only with several threads, each run
-/// starts them anew.
+/// All runs use the same connections. Every run ends drained: all sent messages have come back, so
+/// a stopped server (SIGSTOP) owes nothing until the next run. A run opens no connection, and a closed
+/// loop allocates nothing. With several threads, each run starts its threads again.
 pub struct Session {
     plan: Plan,
     workers: Vec<Worker>,
@@ -43,14 +42,14 @@ enum Worker {
 impl Session {
     /// Opens the plan's connections, the idle ones first.
     ///
-    /// Raises the soft limit of descriptors if needed, and pins the calling thread if the plan has
-    /// one thread and says where.
+    /// Raises the soft limit of descriptors if the plan needs more. Pins the calling thread if the
+    /// plan has one thread and a CPU for it.
     ///
     /// # Errors
     ///
-    /// A plan that makes no sense, a limit that does not suffice, or a connection that cannot be
-    /// opened: the message says which, on which side, and what to do.
-    pub fn open(plan: &Plan) -> io::Result<Session> {
+    /// A plan that makes no sense, a limit that is too low, or a connection that cannot be opened.
+    /// The message says on which side, and what to do.
+    pub fn open(plan: &Plan) -> Result<Session> {
         plan.check()?;
         limits::prepare(plan)?;
         if plan.threads == 1 {
@@ -65,7 +64,7 @@ impl Session {
             let slow = share(plan.slow_readers as u64, plan.threads, thread) as usize;
             let slow = dialer.dial(slow)?;
             workers.push(if plan.churn {
-                // Far enough apart that no two connections have the same number.
+                // Each thread has numbers of its own: it opens fewer than 2^48 connections.
                 Worker::Churn(Box::new(Churn::new(plan, count, (thread as u64) << 48)?))
             } else {
                 Worker::over(plan, dialer.dial(count)?, slow, next_id)?
@@ -77,19 +76,18 @@ impl Session {
 
     /// Runs one slice, and drains.
     ///
-    /// Connections that fail are counted, closed, and not replaced. A slice ends early when none is
-    /// left.
+    /// A failed connection is counted and closed, and not replaced. A slice ends early when no
+    /// connection is left.
     ///
     /// # Errors
     ///
-    /// A rate with churn or over UDP, which is not offered, or one that is not above 0; else only those of
-    /// epoll.
-    pub fn run(&mut self, slice: &Slice) -> io::Result<Sample> {
+    /// A rate that is not above 0, a rate with churn or UDP, and errors of epoll.
+    pub fn run(&mut self, slice: &Slice) -> Result<Sample> {
         if let Some(rate) = &slice.rate {
             rate.check()?;
             if self.plan.churn || self.plan.is_udp() {
                 let text = "churn and UDP have a closed loop only: leave out the rate";
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+                return Err(Error::BadPlan(text.to_owned()));
             }
             for worker in &mut self.workers {
                 worker.unblock(&self.plan)?;
@@ -107,7 +105,7 @@ impl Session {
         Ok(total)
     }
 
-    /// The distributions of all runs since the last [`clear`](Session::clear).
+    /// The distributions of all runs since the last [`clear`](Session::clear), of all threads.
     pub fn latency(&mut self) -> &Latency {
         &self.workers[0].recorder().latency
     }
@@ -117,41 +115,37 @@ impl Session {
         self.workers[0].recorder().latency.clear();
     }
 
-    /// The intervals of the last run, if the plan has an interval; all threads together. They are
-    /// unpacked one at a time: an [`Interval`] is large.
-    pub fn intervals(&mut self) -> impl Iterator<Item = io::Result<Interval>> {
+    /// The intervals of the last run, of all threads; none if the plan has no interval.
+    ///
+    /// The iterator unpacks one interval at a time, because an [`Interval`] has several hundred
+    /// kilobytes.
+    pub fn intervals(&mut self) -> impl Iterator<Item = Result<Interval>> {
         let recorders = self.workers.iter_mut().map(Worker::recorder);
         let series: Vec<&Series> = recorders.filter_map(|r| r.series.as_deref()).collect();
         let count = series.iter().map(|series| series.count()).max().unwrap_or(0);
         (0..count).map(move |index| {
-            let mut parts = series.iter().filter(|series| index < series.count());
-            let first = parts.next().map(|series| series.unpack(index));
-            let mut whole = first.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
-            for part in parts {
+            let mut whole = Interval::empty()?;
+            for part in series.iter().filter(|part| index < part.count()) {
                 whole.add(&part.unpack(index)?);
             }
             Ok(whole)
         })
     }
 
-    /// Whether someone asked to stop.
-    pub fn stopped(&self) -> bool {
-        self.plan.control.stopped()
-    }
-
-    /// Where the first fault happened, in words.
+    /// The first fault and its place, in words.
     pub fn first_fault(&mut self) -> Option<String> {
         let firsts = self.workers.iter_mut().map(|worker| worker.recorder().first_fault.clone());
         firsts.flatten().next().or_else(|| self.idle.first_fault().map(str::to_owned))
     }
 
-    /// Closes the connections; with `half_close`, each after a last message and with a check that
-    /// the server sends everything back and then closes too.
+    /// Ends the connections if the plan has `half_close`: each sends a last message and shuts down
+    /// its sending half. Returns the connections on which the server did not return every byte, or
+    /// did not close its side.
     ///
     /// # Errors
     ///
-    /// Only those of epoll.
-    pub fn close(&mut self) -> io::Result<Faults> {
+    /// Errors of epoll.
+    pub fn close(&mut self) -> Result<Faults> {
         let mut faults = Faults::default();
         if self.plan.half_close {
             for worker in &mut self.workers {
@@ -164,7 +158,7 @@ impl Session {
         Ok(faults)
     }
 
-    /// Moves the distributions of all threads into the first one's.
+    /// Moves the distributions of all threads into those of the first thread.
     fn gather(&mut self) {
         let Some((first, others)) = self.workers.split_first_mut() else { return };
         for worker in others {
@@ -177,12 +171,7 @@ impl Session {
 
 impl Worker {
     /// A worker for open sockets. Connection numbers count up from `first_id`.
-    fn over(
-        plan: &Plan,
-        sockets: Vec<Socket>,
-        slow: Vec<Socket>,
-        first_id: u64,
-    ) -> io::Result<Worker> {
+    fn over(plan: &Plan, sockets: Vec<Socket>, slow: Vec<Socket>, first_id: u64) -> Result<Worker> {
         let recorder = Recorder::new(plan)?;
         if plan.is_udp() {
             return Ok(Worker::Datagrams(Box::new(Datagrams::new(
@@ -203,8 +192,8 @@ impl Worker {
         Ok(Worker::Epoll(Box::new(Engine::new(plan, recorder, connections, slow)?)))
     }
 
-    /// Blocking has no way to send by the clock: an open loop goes on with epoll.
-    fn unblock(&mut self, plan: &Plan) -> io::Result<()> {
+    /// Replaces blocking calls by epoll. An open loop must send while it waits for answers.
+    fn unblock(&mut self, plan: &Plan) -> Result<()> {
         if let Worker::Blocking(ping_pong) = self {
             let connections = ping_pong.give_up()?.into_iter().collect();
             let recorder = Recorder::new(plan)?;
@@ -213,11 +202,11 @@ impl Worker {
         Ok(())
     }
 
-    fn run(&mut self, plan: &Plan, slice: &Slice, thread: usize) -> io::Result<Sample> {
+    fn run(&mut self, plan: &Plan, slice: &Slice, thread: usize) -> Result<Sample> {
         let mut slice = *slice;
         let mut faults = Faults::default();
         if let Until::Messages(count) = slice.until {
-            // A count has no beginning in time: what comes before it is a slice of its own.
+            // A number of messages has no start time, so its warm-up is another slice.
             let warmup = Slice { until: Until::Elapsed(Duration::ZERO), ..slice };
             let count = share(count, plan.threads, thread);
             slice = Slice { until: Until::Messages(count), warmup: Duration::ZERO, ..slice };
@@ -230,7 +219,7 @@ impl Worker {
         Ok(sample)
     }
 
-    fn drive(&mut self, plan: &Plan, slice: &Slice, thread: usize) -> io::Result<Sample> {
+    fn drive(&mut self, plan: &Plan, slice: &Slice, thread: usize) -> Result<Sample> {
         self.recorder().begin(slice);
         match self {
             Worker::Blocking(ping_pong) => ping_pong.run(slice),
@@ -244,12 +233,12 @@ impl Worker {
         Ok(self.recorder().end(plan.size))
     }
 
-    fn half_close(&mut self) -> io::Result<()> {
+    fn half_close(&mut self) -> Result<()> {
         match self {
             Worker::Blocking(ping_pong) => ping_pong.half_close(),
             Worker::Epoll(engine) => engine.half_close()?,
-            Worker::Churn(_) => {}     // Every one of its connections was.
-            Worker::Datagrams(_) => {} // There is nothing to close.
+            Worker::Churn(_) => {}     // Each connection has ended so already.
+            Worker::Datagrams(_) => {} // UDP has no end of stream.
         }
         Ok(())
     }
@@ -264,8 +253,8 @@ impl Worker {
     }
 }
 
-/// Runs one slice, each worker on a thread of its own.
-fn run_threads(plan: &Plan, workers: &mut [Worker], slice: &Slice) -> io::Result<Sample> {
+/// Runs one slice with a thread for each worker.
+fn run_threads(plan: &Plan, workers: &mut [Worker], slice: &Slice) -> Result<Sample> {
     let mut total = Sample::default();
     thread::scope(|scope| {
         let mut running = Vec::with_capacity(workers.len());
@@ -276,30 +265,26 @@ fn run_threads(plan: &Plan, workers: &mut [Worker], slice: &Slice) -> io::Result
             }));
         }
         for thread in running {
-            total +=
-                thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))?;
+            // A panic of a thread goes on in this one.
+            total += thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         Ok(total)
     })
 }
 
-/// What thread number `thread` gets of `whole`.
+/// The part of `whole` for thread number `thread`.
 fn share(whole: u64, threads: usize, thread: usize) -> u64 {
     let threads = threads as u64;
     whole / threads + u64::from((thread as u64) < whole % threads)
 }
 
-/// Pins the calling thread to the CPU that the plan gives to thread number `thread`, if it gives
-/// any.
-fn pin(plan: &Plan, thread: usize) -> io::Result<()> {
+/// Pins the calling thread, which is thread number `thread`, to its CPU of the plan.
+fn pin(plan: &Plan, thread: usize) -> Result<()> {
     if plan.pin.is_empty() {
         return Ok(());
     }
     let cpu = plan.pin[thread % plan.pin.len()];
     let mut cpus = CpuSet::new();
-    cpus.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus)).map_err(|error| {
-        let text =
-            format!("cannot pin a thread to CPU {cpu}: {error}; see nproc for how many there are");
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    })
+    let pinned = cpus.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus));
+    pinned.map_err(|source| Error::Pin { cpu, source })
 }

@@ -1,4 +1,4 @@
-//! What the generator itself cost.
+//! The CPU time of the generator.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,35 +9,31 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use serde::Serialize;
 
-/// Share of one core from which on a generator thread counts as saturated: then the figures say
-/// what the generator can do, not what the server can.
+/// Share of one core at which a generator thread counts as saturated. Then the figures can be the
+/// limit of the generator, and not of the server.
 pub const SATURATED: f64 = 0.95;
 
-/// Share of the time from which on a generator thread counts as starved, when it was ready to run
-/// and something else had the core: then messages were sent late and taken in late for no fault of
-/// the server's.
+/// Share of the time at which a generator thread counts as starved: the thread was ready to run, and
+/// another one had the core. Then the generator sent and received messages late.
 pub const STARVED: f64 = 0.05;
 
-/// CPU time of the generator's threads, and how often they left the processor (getrusage(2)).
+/// CPU time and context switches of the generator's threads (getrusage(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ClientCpu {
     /// CPU time in user space.
     #[serde(skip)]
     pub user: Duration,
-    /// CPU time in the kernel. On loopback this includes the receive processing of the server's
-    /// side.
+    /// CPU time in the kernel. On loopback this includes the receive processing for the server.
     #[serde(skip)]
     pub system: Duration,
-    /// Context switches because a thread had to wait.
+    /// Context switches because a thread waited.
     pub voluntary_switches: u64,
     /// Context switches because another thread wanted the core.
     pub involuntary_switches: u64,
-    /// Share of one core that the busiest thread used, from 0 to 1. At [`SATURATED`] or above the
-    /// generator was the limit.
+    /// Share of one core that the busiest thread used, from 0 to 1.
     pub busiest_thread: f64,
-    /// Share of the time that the most hindered thread was ready to run and waited for a core, from
-    /// 0 to 1 (proc(5), schedstat); `None` is unavailable. At [`STARVED`] or above the machine was
-    /// too busy for its figures to be the server's.
+    /// Share of the time that a thread was ready to run and waited for a core, from 0 to 1: the
+    /// largest share of all threads (proc(5), schedstat). `None` is unavailable.
     pub waited: Option<f64>,
 }
 
@@ -47,12 +43,12 @@ impl ClientCpu {
         self.user + self.system
     }
 
-    /// Whether a generator thread was never idle: it ran, or wanted to.
+    /// Whether a generator thread ran, or waited for a core, for [`SATURATED`] of the time.
     pub fn saturated(&self) -> bool {
         self.busiest_thread + self.waited.unwrap_or(0.0) >= SATURATED
     }
 
-    /// Whether something else kept a generator thread from running.
+    /// Whether a generator thread waited for a core for [`STARVED`] of the time.
     pub fn starved(&self) -> bool {
         self.waited.is_some_and(|waited| waited >= STARVED)
     }
@@ -72,7 +68,7 @@ impl AddAssign for ClientCpu {
     }
 }
 
-/// What the calling thread has used when a run begins.
+/// The usage of the calling thread at the start of a run.
 pub(crate) struct Meter {
     began: Instant,
     before: ClientCpu,
@@ -84,7 +80,7 @@ impl Meter {
         Meter { began: Instant::now(), before: thread_usage(), waited_before: nanoseconds_waited() }
     }
 
-    /// What the calling thread, which must be the one that started the meter, has used since.
+    /// The usage since the start. The caller must be the thread that started the meter.
     pub(crate) fn stop(self) -> ClientCpu {
         let now = thread_usage();
         let mut used = ClientCpu {
@@ -108,7 +104,7 @@ impl Meter {
 }
 
 fn thread_usage() -> ClientCpu {
-    // Fails only for an unknown `who`.
+    // getrusage(2) fails only for an unknown `who`.
     let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return ClientCpu::default() };
     ClientCpu {
         user: duration(usage.user_time()),
@@ -120,8 +116,8 @@ fn thread_usage() -> ClientCpu {
     }
 }
 
-/// How long the calling thread has been ready to run without a core, since it began. Read into
-/// memory on the stack: a run allocates nothing.
+/// The time that the calling thread has waited for a core, since its start. The buffer is on the
+/// stack, because a run allocates nothing.
 fn nanoseconds_waited() -> Option<u64> {
     let mut bytes = [0; 64];
     let length = File::open("/proc/thread-self/schedstat").ok()?.read(&mut bytes).ok()?;

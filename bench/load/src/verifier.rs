@@ -1,37 +1,37 @@
-//! Is what came back what was sent? Decided without any socket, for a stream and for datagrams.
+//! Whether the returned bytes are the sent bytes: for a stream and for datagrams, without a socket.
 
 use std::collections::VecDeque;
 
 use crate::Fault;
 use crate::content::Content;
 
-/// Messages, answered or given up, whose answers are still recognised when they come once more or
-/// late. What is older counts as wrong.
+/// Old messages that the verifier still recognises when they come late or twice. An older message
+/// counts as wrong bytes.
 const REMEMBERED: usize = 64;
 
-/// One stream: how far it was sent, and how far what came back is right.
+/// One stream: how far it is sent, and how far the returned bytes are right.
 #[derive(Clone, Debug)]
 pub struct StreamVerifier {
     content: Content,
     size: u64,
     sent: u64,
     received: u64,
-    /// Bytes received when the oldest message that is on its way will be back.
+    /// The number of received bytes at which the oldest message in flight is back.
     next_answer: u64,
 }
 
 impl StreamVerifier {
-    /// Nothing is sent yet; messages will have `size` bytes, at least 1.
+    /// The start of a stream. A message has `size` bytes, at least 1.
     pub fn new(content: Content, size: u64) -> StreamVerifier {
         StreamVerifier { content, size, sent: 0, received: 0, next_answer: size }
     }
 
-    /// Writes the bytes that are to be sent next.
+    /// Fills `out` with the next bytes to send.
     pub fn fill(&self, out: &mut [u8]) {
         self.content.fill(self.sent, out);
     }
 
-    /// The next `bytes` bytes have been sent.
+    /// Notes that the next `bytes` bytes are sent.
     pub fn add_sent(&mut self, bytes: u64) {
         self.sent += bytes;
     }
@@ -41,16 +41,17 @@ impl StreamVerifier {
         self.sent
     }
 
-    /// Bytes that have come back, and were right.
+    /// Bytes that have come back right.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Bytes have come back. Unless they are to be looked at (`verify`), only their number counts.
+    /// Takes returned bytes. Without `verify`, only their number counts.
     ///
     /// # Errors
     ///
-    /// `Mismatch`, or `Surplus` or `SpokeFirst` for more than was sent. The stream is of no use then.
+    /// `Mismatch` for wrong bytes; `Surplus` or `SpokeFirst` for more bytes than were sent. After an
+    /// error the stream cannot be used any more.
     pub fn take(&mut self, bytes: &[u8], verify: bool) -> Result<(), Fault> {
         let awaited = usize::try_from(self.sent - self.received).unwrap_or(usize::MAX);
         let echoed = &bytes[..bytes.len().min(awaited)];
@@ -68,7 +69,7 @@ impl StreamVerifier {
         }
     }
 
-    /// Whether the oldest message is back; says so once for each message.
+    /// Whether the oldest message is back. Returns true once for each message.
     pub fn next_answered(&mut self) -> bool {
         let answered = self.next_answer <= self.received;
         if answered {
@@ -77,7 +78,7 @@ impl StreamVerifier {
         answered
     }
 
-    /// Where the stream stands, in words.
+    /// The place in the stream, in words.
     pub fn place(&self) -> String {
         format!(
             "message {}, byte {} of {} ({} B sent, {} B right so far)",
@@ -90,38 +91,40 @@ impl StreamVerifier {
     }
 }
 
-/// One client's datagrams: a message each, one on its way at a time.
+/// The datagrams of one client: one message in each, and one message in flight.
 ///
-/// A message is known by its content. Those of a few bytes may by chance equal another message of
-/// the client; from 8 bytes on that does not happen.
+/// The verifier recognises a message by its content. A message of fewer than 8 bytes can equal
+/// another message of the client by chance.
 #[derive(Clone, Debug)]
 pub struct DatagramVerifier {
     content: Content,
     size: u64,
-    /// Messages sent. The newest may be awaited.
+    /// Messages sent.
     sent: u64,
+    /// Whether the newest message is in flight.
     awaited: bool,
-    /// Numbers of the messages given up whose answers may still come.
+    /// Numbers of messages that the client has given up and that may still come back.
     given_up: VecDeque<u64>,
 }
 
-/// What a datagram that came back is, if there is nothing wrong with it.
+/// A returned datagram without a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// The awaited message.
     Answer,
-    /// A message that was given up. UDP allows it, and the message has been counted as lost.
+    /// A message that the client had given up, and that is counted as lost.
     Late,
 }
 
 impl DatagramVerifier {
-    /// Nothing is sent yet; messages will have `size` bytes, at least 1.
+    /// The start of a client. A message has `size` bytes, at least 1.
     pub fn new(content: Content, size: u64) -> DatagramVerifier {
         let given_up = VecDeque::with_capacity(REMEMBERED);
         DatagramVerifier { content, size, sent: 0, awaited: false, given_up }
     }
 
-    /// Writes the next message into `out`, which has its size, and awaits it.
+    /// Fills `out`, which has the size of a message, with the next message. That message is then in
+    /// flight.
     pub fn send(&mut self, out: &mut [u8]) {
         self.give_up();
         self.content.fill(self.sent * self.size, out);
@@ -129,12 +132,12 @@ impl DatagramVerifier {
         self.awaited = true;
     }
 
-    /// Whether a message is on its way.
+    /// Whether a message is in flight.
     pub fn awaits(&self) -> bool {
         self.awaited
     }
 
-    /// Awaits the message on its way no longer.
+    /// Gives up the message in flight.
     pub fn give_up(&mut self) {
         if self.awaited {
             if self.given_up.len() == REMEMBERED {
@@ -145,12 +148,12 @@ impl DatagramVerifier {
         }
     }
 
-    /// A datagram has come back. Unless it is to be looked at (`verify`), any is the answer.
+    /// Takes a returned datagram. Without `verify`, any datagram is the answer.
     ///
     /// # Errors
     ///
-    /// `Surplus` for a message that had come back already, `SpokeFirst` before any was sent, else
-    /// `Mismatch`. What follows can be right all the same: a datagram stands for itself.
+    /// `Surplus` for a message that has come back before, `SpokeFirst` for a datagram before the
+    /// first message, `Mismatch` for everything else. The verifier can be used after an error.
     pub fn take(&mut self, datagram: &[u8], verify: bool) -> Result<Arrival, Fault> {
         if self.sent == 0 {
             return Err(Fault::SpokeFirst);
@@ -173,7 +176,7 @@ impl DatagramVerifier {
         Err(if again { Fault::Surplus } else { Fault::Mismatch })
     }
 
-    /// Where the client stands, in words.
+    /// The newest message, in words.
     pub fn place(&self) -> String {
         format!("message {} of {} B", self.sent.saturating_sub(1), self.size)
     }

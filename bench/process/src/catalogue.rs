@@ -162,6 +162,7 @@ pub const SERVERS: &[Server] = &[
         &["--selector", "polling", "--trigger", "edge"], READINESS),
     variant("epoll-selector-oneshot", "epoll-selector",
         &["--selector", "polling", "--trigger", "oneshot"], READINESS),
+    variant("epoll-selector-poll", "epoll-selector", &["--selector", "poll"], SCANNING),
     variant("epoll-selector-loops", "epoll-selector",
         &["--loops", "2", "--accept", "shared"], READINESS),
     variant("epoll-selector-exclusive", "epoll-selector",
@@ -171,6 +172,13 @@ pub const SERVERS: &[Server] = &[
     model("threadpool", "threadpool", &["--workers", "4"], FOUR_WORKERS),
     model("threadpool-readiness", "threadpool",
         &["--workers", "4", "--hand-off", "readiness"], READINESS),
+    model("signal-driven", "signal-driven", &[], READINESS),
+    variant("signal-driven-signalfd", "signal-driven", &["--take", "signalfd"], READINESS),
+    model("async-await", "async-await", &[], READINESS),
+    variant("async-await-shared", "async-await", &["--buffer", "shared"], READINESS),
+    variant("async-await-threads", "async-await", &["--threads", "4"], READINESS),
+    variant("async-await-shared-threads", "async-await",
+        &["--buffer", "shared", "--threads", "4"], READINESS),
     Server {
         optional: true, // io_uring.
         ..model("uring-completion", "uring-completion", &[], READINESS)

@@ -48,7 +48,7 @@ impl Guard {
     /// # Errors
     ///
     /// Those of [`Guard::of_group`].
-    pub fn of_files() -> Result<Guard> {
+    pub(crate) fn of_files() -> Result<Guard> {
         Guard::start("")
     }
 

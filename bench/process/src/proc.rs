@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nix::libc;
+use nix::errno::Errno;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -45,12 +45,20 @@ pub fn processes(root: Pid) -> io::Result<Vec<Pid>> {
     Ok(found)
 }
 
+/// Whether an error of these functions says that the process has ended. Other errors say that a file
+/// cannot be read.
+pub fn has_ended(error: &io::Error) -> bool {
+    let gone = [Errno::ENOENT, Errno::ESRCH].map(|errno| Some(errno as i32));
+    // The files of a process that has ended, and was not waited for, lack most values.
+    gone.contains(&error.raw_os_error()) || error.kind() == ErrorKind::InvalidData
+}
+
 /// The threads of one process. There are none when the process has ended.
 pub fn tasks(pid: Pid) -> io::Result<Vec<Pid>> {
     let entries = match fs::read_dir(path(pid, "task")) {
         Ok(entries) => entries,
         // The kernel answers with one or the other, depending on how far the process has ended.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
+        Err(error) if has_ended(&error) => {
             return Ok(Vec::new());
         }
         Err(error) => return Err(error),
@@ -107,7 +115,9 @@ pub fn has_signal_pending(pid: Pid) -> io::Result<bool> {
 /// The CPU time of a process so far, user and system. It includes threads that have ended. The source is
 /// the clock of the process (clock_getcpuclockid(3)), which counts nanoseconds.
 pub fn cpu_time(pid: Pid) -> io::Result<Duration> {
-    Ok(clock_gettime(clock_getcpuclockid(pid)?)?.into())
+    let time = clock_getcpuclockid(pid).and_then(clock_gettime);
+    // A clock is only a number: after its process has ended, reading it fails with EINVAL.
+    Ok(time.map_err(|errno| if errno == Errno::EINVAL { Errno::ESRCH } else { errno })?.into())
 }
 
 /// The CPU times of a process, from `stat`. The kernel counts them in ticks, usually of 10 ms.
@@ -253,7 +263,8 @@ fn ticks(count: u64) -> Duration {
 }
 
 fn lacks(file: &str, name: &str) -> io::Error {
-    io::Error::other(format!("/proc/PID/{file} has no {name}"))
+    let text = format!("/proc/PID/{file} has no {name}");
+    io::Error::new(ErrorKind::InvalidData, text)
 }
 
 fn path(pid: Pid, file: &str) -> PathBuf {

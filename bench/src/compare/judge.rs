@@ -95,18 +95,23 @@ pub(super) fn fits(scenario: &Scenario) -> Vec<Fit> {
             let cost = point.cases[index].cost.as_ref()?;
             Some((point.x, *cost.server_cpu_ns_per_message.value()?))
         };
-        let points: Vec<(f64, f64)> = scenario.points.iter().filter_map(cpu).collect();
-        if points.len() < 3 {
-            continue;
-        }
+        let (alike, others): (Vec<&Point>, Vec<&Point>) = scenario
+            .points
+            .iter()
+            .partition(|point| point.interleaving.is_like(first.interleaving));
+        let points: Vec<(f64, f64)> = alike.into_iter().filter_map(cpu).collect();
+        let others = others.into_iter().filter_map(cpu).map(|(x, _)| x);
         fits.extend(Line::through(&points).map(|line| Fit {
             server: case.server.clone(),
             quantity: "server CPU per message".to_owned(),
             unit: "ns per message and idle connection".to_owned(),
             slope: line.slope,
+            slope_low: Some(line.slope_low),
+            slope_high: Some(line.slope_high),
             intercept: line.intercept,
             r_squared: line.r_squared,
-            points: points.len(),
+            points: line.points,
+            left_out: line.left_out.into_iter().chain(others).collect(),
         }));
     }
     fits

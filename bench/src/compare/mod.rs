@@ -30,6 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 use loadgen::{Control, Plan, probe};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
+use regex::Regex;
 use server_process::catalogue::Concurrency;
 use server_process::process::raise_descriptor_limit;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -39,6 +40,7 @@ use crate::cost::Usage;
 use crate::entrant::{self, Entrant};
 use crate::layout::Home;
 use crate::results::{Origin, Results, SCHEMA, Scenario, ServerInfo};
+use crate::{Error, Result};
 
 use args::Args;
 use effort::Effort;
@@ -49,8 +51,8 @@ use run::{Runner, progress_bar};
 ///
 /// # Errors
 ///
-/// Those of setrlimit(2); none is expected.
-pub fn list(args: &Args) -> io::Result<Vec<String>> {
+/// Those of setrlimit(2).
+pub fn list(args: &Args) -> Result<Vec<String>> {
     raise_descriptor_limit()?;
     Ok(plan::list(args))
 }
@@ -60,23 +62,40 @@ pub fn list(args: &Args) -> io::Result<Vec<String>> {
 ///
 /// # Errors
 ///
-/// When the servers do not build, one given on the command line is no echo server, or no server or
-/// scenario matches.
-pub fn run(args: &Args) -> io::Result<Results> {
+/// When nothing matches the filter or the reference's name, when the servers do not build, and when a
+/// server given on the command line does not echo.
+pub fn run(args: &Args) -> Result<Results> {
     raise_descriptor_limit()?;
+    check(args)?; // Before the build, which may take minutes.
     let entrants = entrants(args)?;
     let control = Arc::new(Control::default());
     for signal in [SIGINT, SIGTERM] {
-        // The first one ends the run with what it has; the second one ends us, and the kernel the
-        // servers.
+        // The first signal ends the run with what it has. The second ends this process, and the kernel
+        // ends the servers.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(control.stop_flag()))?;
         flag::register(signal, Arc::clone(control.stop_flag()))?;
     }
     compare(args, &entrants, control)
 }
 
+/// Checks that the filter and the reference name something.
+fn check(args: &Args) -> Result<()> {
+    let names = plan::names(args);
+    let known = || names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    if !names.iter().any(|(name, _)| *name == args.reference) {
+        return Err(Error::UnknownReference { name: args.reference.clone(), known: known() });
+    }
+    if let Some(filter) = &args.filter
+        && plan::list(args).is_empty()
+    {
+        let points = plan::points(args);
+        return Err(Error::NothingMatches { filter: filter.to_string(), points });
+    }
+    Ok(())
+}
+
 /// The servers that take part, the A/A control last.
-fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
+fn entrants(args: &Args) -> Result<Vec<Entrant>> {
     let mut entrants = entrant::of_workspace(args.all)?;
     if args.yardsticks {
         entrants.extend(entrant::yardsticks()?);
@@ -87,10 +106,10 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
     }
     let reference = entrants.iter().find(|entrant| entrant.name == args.reference);
     let Some(reference) = reference else {
+        // It is known, and cannot run here.
         let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name.as_str()).collect();
-        let known = names.join(", ");
-        let text = format!("no server {} to refer to; there are {known}", args.reference);
-        return Err(io::Error::other(text));
+        let (name, known) = (args.reference.clone(), names.join(", "));
+        return Err(Error::UnknownReference { name, known });
     };
     let name = format!("{} (again)", reference.name);
     let control = Entrant { name, origin: Origin::Control, ..reference.clone() };
@@ -98,22 +117,25 @@ fn entrants(args: &Args) -> io::Result<Vec<Entrant>> {
     Ok(entrants)
 }
 
-/// Whether a server of which nothing is known listens and echoes: else every scenario would wait for it
-/// in vain, again and again.
-fn look_at(given: &Entrant) -> io::Result<()> {
+/// Checks that a given server listens and echoes. Otherwise every scenario would wait for it in vain.
+fn look_at(given: &Entrant) -> Result<()> {
     let looked = given.start(Duration::ZERO, &[]).and_then(|server| {
         let seen = probe(&Plan::new(server.addr().clone()));
-        server.stop(Duration::ZERO).map_err(io::Error::from).and(seen)
+        server.stop(Duration::ZERO).map_err(io::Error::from).and(seen.map_err(io::Error::from))
     });
-    looked.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", given.name)))
+    looked.map_err(|source| Error::Given { name: given.name.clone(), source })
 }
 
-fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Result<Results> {
+fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> Result<Results> {
     let (started, usage) = (Instant::now(), Usage::now());
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let mut environment = environment::before(&args.pin);
     let reference = entrants.iter().position(|entrant| entrant.name == args.reference);
-    let positions = (reference.unwrap_or_default(), entrants.len() - 1);
+    let reference = reference.ok_or_else(|| Error::UnknownReference {
+        name: args.reference.clone(),
+        known: entrants.iter().map(|entrant| entrant.name.as_str()).collect::<Vec<_>>().join(", "),
+    })?;
+    let positions = (reference, entrants.len() - 1);
     let mut runner = Runner {
         entrants,
         effort: Effort::of(args),
@@ -125,7 +147,9 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> io::Resu
     };
     let mut plan = plan::plan(args, &runner, positions);
     if plan.is_empty() {
-        return Err(io::Error::other("nothing matches the filter; --list prints what there is"));
+        // What matches cannot run here: no io_uring, or too few processors.
+        let filter = args.filter.as_ref().map(Regex::to_string).unwrap_or_default();
+        return Err(Error::NothingMatches { filter, points: plan::points(args) });
     }
     let planned_ms = plan.iter().map(PlannedScenario::planned_ms).sum();
     runner.bar = progress_bar(planned_ms);

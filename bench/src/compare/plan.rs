@@ -42,10 +42,7 @@ struct PlannedPoint {
 
 /// What would be compared, as criterion prints its list.
 pub(super) fn list(args: &Args) -> Vec<String> {
-    let of_workspace = entrant::names_of_workspace(args.all);
-    let yardsticks = entrant::names_of_yardsticks().filter(|_| args.yardsticks);
-    let mut servers: Vec<(&str, Traits)> = of_workspace.chain(yardsticks).collect();
-    servers.extend(args.server.iter().map(|given| (given.name.as_str(), given.traits)));
+    let servers = names(args);
     let mut list = Vec::new();
     for spec in SCENARIOS {
         for x in spec.points(Effort::of(args).few_points) {
@@ -59,6 +56,25 @@ pub(super) fn list(args: &Args) -> Vec<String> {
         }
     }
     list
+}
+
+/// The servers that could take part, without building any.
+pub(super) fn names(args: &Args) -> Vec<(&str, Traits)> {
+    let of_workspace = entrant::names_of_workspace(args.all);
+    let yardsticks = entrant::names_of_yardsticks().filter(|_| args.yardsticks);
+    let mut servers: Vec<(&str, Traits)> = of_workspace.chain(yardsticks).collect();
+    servers.extend(args.server.iter().map(|given| (given.name.as_str(), given.traits)));
+    servers
+}
+
+/// The scenarios and their points, a line for each: what a filter can match.
+pub(super) fn points(args: &Args) -> String {
+    let few = Effort::of(args).few_points;
+    let line = |spec: &Spec| {
+        let points: Vec<String> = spec.points(few).iter().map(f64::to_string).collect();
+        format!("  {}/SERVER/{{{}}}", spec.name, points.join(","))
+    };
+    SCENARIOS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Everything that the filter leaves.

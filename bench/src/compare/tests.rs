@@ -3,6 +3,7 @@
 use server_process::catalogue::SERVERS;
 
 use crate::baseline;
+use crate::cost::{Cost, Reading, Usage};
 use crate::entrant::Entrant;
 use crate::layout::Layout;
 use crate::report::terminal;
@@ -13,7 +14,7 @@ use crate::results::{
 use crate::statistics::Verdict;
 
 use super::measured::Measured;
-use super::turn::Turn;
+use super::turn::{CostRun, Turn};
 use super::{environment, judge, look_at};
 
 const BLOCKS: usize = 20;
@@ -145,11 +146,49 @@ fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
     assert!(found.is_empty(), "{found:?}");
 }
 
+/// A point of a server whose CPU time per message is 5000 ns, and 22 ns more for each idle
+/// connection.
+fn scanned(idle: f64, interleaving: Interleaving) -> Point {
+    let none = Reading::unavailable("not in this test");
+    let cost = Cost {
+        cpu: Reading::unavailable("the turns know it"),
+        user: Reading::unavailable("not in this test"),
+        voluntary_switches: none.clone(),
+        involuntary_switches: none.clone(),
+        rss: none.clone(),
+        peak_rss: none.clone(),
+        growth: Reading::unavailable("not in this test"),
+        threads: none.clone(),
+        processes: none,
+    };
+    let mut measured = measured(1e5, 0, (0.95, 0.8));
+    measured.cost_runs.push(CostRun { cost, usage: Usage::now(), messages: 1 });
+    let per_cpu_s = 1e9 / (5000.0 + 22.0 * idle);
+    measured.turns.iter_mut().flatten().for_each(|turn| turn.per_cpu_s = Some(per_cpu_s));
+    let entrants = [entrant("base", Origin::Workspace)];
+    let place = (idle, format!("{idle} idle"), interleaving);
+    judge::point(&entrants, &[measured], place, Metric::MessagesPerSecond, (0, 0), 1)
+}
+
+#[test]
+fn a_line_has_only_points_with_the_same_turns_and_of_moderate_leverage() {
+    let slices = |slice_ns| Interleaving::Slices { rounds: 20, slice_ns, warm_up_ns: 4 };
+    let mut scenario = results(scanned(0.0, slices(20))).scenarios.remove(0);
+    scenario.points.extend([300.0, 600.0, 900.0].map(|idle| scanned(idle, slices(20))));
+    scenario.points.extend([scanned(1200.0, slices(50)), scanned(10_000.0, slices(20))]);
+    let fit = judge::fits(&scenario).remove(0);
+    assert!((fit.slope - 22.0).abs() < 1e-6 && (fit.intercept - 5000.0).abs() < 1e-3, "{fit:?}");
+    assert_eq!((fit.points, fit.left_out), (4, vec![10_000.0, 1200.0]));
+    scenario.points.remove(1);
+    assert!(judge::fits(&scenario).is_empty());
+}
+
 #[test]
 fn what_happens_to_all_is_said_once() {
     let mut point = point(9e4, (0.95, 0.8));
     point.cases.iter_mut().for_each(|case| case.flags = vec!["a bad moment".to_owned()]);
-    let text = terminal::scenario(&results(point).scenarios[0]);
+    let text = terminal::text(&results(point).scenarios[0], None);
+    let text = anstream::adapter::strip_str(&text).to_string();
     assert!(text.contains("\n! base, other, base (again): a bad moment\n"), "{text}");
     assert_eq!(text.matches("a bad moment").count(), 1, "{text}");
 }
@@ -173,5 +212,5 @@ fn the_reports_can_be_read_again() {
 fn a_given_server_that_is_none_is_refused_by_name_before_anything_is_measured() {
     let given = crate::entrant::given("mine=false {addr}").unwrap();
     let complaint = look_at(&given).unwrap_err().to_string();
-    assert!(complaint.starts_with("mine: false ended before it listened"), "{complaint}");
+    assert!(complaint.starts_with("--server mine: false ended before it listened"), "{complaint}");
 }

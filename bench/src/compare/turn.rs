@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use loadgen::{Control, Latency, Plan, Sample, Session, Slice};
 use nix::sys::signal::{Signal, killpg};
+use server_process::catalogue::PerClient;
 use server_process::process::Process;
 
 use crate::cost::syscalls::Tracer;
@@ -105,7 +106,7 @@ impl Running {
         };
         Ok(Running {
             session: Some(session),
-            clock: CpuClock::of(process.pid())?,
+            clock: CpuClock::of(process.pid(), entrant.traits.per_client == PerClient::Process)?,
             process,
             control: plan.control,
             bytes_per_connection,

@@ -7,22 +7,34 @@ use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use server_process::proc;
 
-/// CPU time of a process and of the children it has now: one clock_gettime(2) for each, where a
-/// [`Meter`](super::Meter) reads dozens of files. Children that come later are not counted.
+/// CPU time of a process and its descendants.
+///
+/// For a server with a fixed set of processes, a reading is one clock_gettime(2) for each process, where a
+/// [`Meter`](super::Meter) reads dozens of files. For a server that forks, each reading looks for the
+/// children again, and adds those that have ended and were waited for. The kernel counts the latter in
+/// ticks of 10 ms.
 #[derive(Clone, Debug)]
-pub struct CpuClock {
-    clocks: Vec<ClockId>,
+pub(crate) struct CpuClock {
+    root: Pid,
+    /// The clocks of all processes; `None` for a server that forks.
+    clocks: Option<Vec<ClockId>>,
 }
 
 impl CpuClock {
-    /// The clocks of `root` and its descendants.
+    /// The clocks of `root` and its descendants. `forks` says that children come and go.
     ///
     /// # Errors
     ///
     /// When the process is gone or /proc is not there.
-    pub fn of(root: Pid) -> io::Result<CpuClock> {
-        let clocks = proc::processes(root)?.into_iter().map(clock_getcpuclockid);
-        Ok(CpuClock { clocks: clocks.collect::<Result<_, _>>()? })
+    pub(crate) fn of(root: Pid, forks: bool) -> io::Result<CpuClock> {
+        let clocks = match forks {
+            true => None,
+            false => {
+                let clocks = proc::processes(root)?.into_iter().map(clock_getcpuclockid);
+                Some(clocks.collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(CpuClock { root, clocks })
     }
 
     /// CPU time used so far, user and system, threads that have ended included.
@@ -30,11 +42,58 @@ impl CpuClock {
     /// # Errors
     ///
     /// When one of the processes is gone.
-    pub fn now(&self) -> io::Result<Duration> {
+    pub(crate) fn now(&self) -> io::Result<Duration> {
+        let Some(clocks) = &self.clocks else { return self.now_with_children() };
         let mut total = Duration::ZERO;
-        for clock in &self.clocks {
+        for clock in clocks {
             total += Duration::from(clock_gettime(*clock)?);
         }
         Ok(total)
+    }
+
+    fn now_with_children(&self) -> io::Result<Duration> {
+        let mut total = Duration::ZERO;
+        for pid in proc::processes(self.root)? {
+            // A child that has ended meanwhile has left its time with its parent.
+            let used = proc::times(pid).and_then(|times| {
+                Ok(proc::cpu_time(pid)? + times.reaped_user + times.reaped_system)
+            });
+            match used {
+                Ok(used) => total += used,
+                Err(error) if pid != self.root && proc::has_ended(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn children_that_come_later_are_counted_where_the_server_forks() {
+        let burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+        let script = format!("sleep 0.2; while :; do ({burn}); done");
+        let mut parent =
+            Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(parent.id().cast_signed());
+        let (fixed, forks) = (CpuClock::of(pid, false).unwrap(), CpuClock::of(pid, true).unwrap());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut counted = Duration::ZERO;
+        while Instant::now() < deadline && counted < Duration::from_millis(300) {
+            thread::sleep(Duration::from_millis(20));
+            counted = forks.now().unwrap();
+        }
+        let missed = fixed.now().unwrap();
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert!(counted >= Duration::from_millis(300), "{counted:?}");
+        assert!(missed < counted / 2, "the fixed clock knows of {missed:?}");
     }
 }

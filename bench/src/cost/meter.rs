@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 use server_process::proc;
@@ -14,41 +14,36 @@ const SPLIT_MIN: Duration = Duration::from_millis(200);
 
 /// Measures a process and its descendants from [`start`](Meter::start) to [`stop`](Meter::stop).
 #[derive(Debug)]
-pub struct Meter {
+pub(crate) struct Meter {
     root: Pid,
-    started: Instant,
     before: Reading<Snapshot>,
 }
 
 /// What a process and its descendants cost from a [`Meter`]'s start to its stop, and what they held
 /// when it stopped.
 #[derive(Clone, Debug)]
-pub struct Cost {
-    /// Wall-clock time.
-    pub elapsed: Duration,
+pub(crate) struct Cost {
     /// CPU time, user and system together, threads that have ended included. Exact to the
     /// nanosecond for what is alive at the stop, and to 10 ms for children that ended.
-    pub cpu: Reading<Duration>,
+    pub(crate) cpu: Reading<Duration>,
     /// The part of it in user mode: `cpu` divided by the ratio of the ticks of proc(5).
-    pub user: Reading<Duration>,
-    /// The part of it in the kernel, likewise.
-    pub system: Reading<Duration>,
+    pub(crate) user: Reading<Duration>,
     /// Times that a thread went to sleep.
-    pub voluntary_switches: Reading<u64>,
+    pub(crate) voluntary_switches: Reading<u64>,
     /// Times that a thread was taken off its processor.
-    pub involuntary_switches: Reading<u64>,
+    pub(crate) involuntary_switches: Reading<u64>,
     /// Resident memory at the stop, in bytes; pages that processes share count in each.
-    pub rss: Reading<u64>,
+    pub(crate) rss: Reading<u64>,
     /// The most resident memory that each process ever had, summed, in bytes.
-    pub peak_rss: Reading<u64>,
+    pub(crate) peak_rss: Reading<u64>,
     /// Growth of the memory of its own from start to stop, in bytes: stacks and heap, resident, a
     /// page that several processes share counted once (Pss_Anon, proc_pid_smaps(5)). It can be
     /// negative. The kernel's socket buffers and thread stacks are not in it.
-    pub growth: Reading<i64>,
+    pub(crate) growth: Reading<i64>,
     /// Threads at the stop.
-    pub threads: Reading<u64>,
+    pub(crate) threads: Reading<u64>,
     /// Processes at the stop.
-    pub processes: Reading<u64>,
+    pub(crate) processes: Reading<u64>,
 }
 
 /// The counters of the tree at one moment.
@@ -68,14 +63,13 @@ struct Snapshot {
 impl Meter {
     /// Begins to measure `root`. It never fails: what cannot be read will be unavailable in the
     /// [`Cost`].
-    pub fn start(root: Pid) -> Meter {
+    pub(crate) fn start(root: Pid) -> Meter {
         let before = Reading::from(Snapshot::take(root));
-        Meter { root, started: Instant::now(), before }
+        Meter { root, before }
     }
 
     /// Ends the measurement.
-    pub fn stop(self) -> Cost {
-        let elapsed = self.started.elapsed();
+    pub(crate) fn stop(self) -> Cost {
         let after = Reading::from(Snapshot::take(self.root));
         let held = |get: fn(&Snapshot) -> u64| after.clone().map(|after| get(&after));
         let (rss, peak_rss) = (held(|after| after.rss), held(|after| after.peak_rss));
@@ -86,16 +80,14 @@ impl Meter {
             both.clone().map(|(before, after)| get(&after).saturating_sub(get(&before)))
         };
         let (cpu, user, system) = (used(|s| s.cpu), used(|s| s.user), used(|s| s.system));
-        let (user, system) = split(&cpu, &user, &system);
+        let user = user_part(&cpu, &user, &system);
         let switches = match &both {
             Reading::Measured((before, after)) => switches(before, after),
             Reading::Unavailable { unavailable } => Reading::unavailable(unavailable),
         };
         Cost {
-            elapsed,
             cpu,
             user,
-            system,
             voluntary_switches: switches.clone().map(|(voluntary, _)| voluntary),
             involuntary_switches: switches.map(|(_, involuntary)| involuntary),
             rss,
@@ -124,23 +116,28 @@ impl Snapshot {
         for pid in processes {
             match all.add(pid) {
                 Ok(()) => {}
-                // A child that ended meanwhile has left its CPU time with its parent.
-                Err(_) if pid != root => all.processes -= 1,
+                // A child that has ended meanwhile has left its CPU time with its parent.
+                Err(error) if pid != root && proc::has_ended(&error) => all.processes -= 1,
                 Err(error) => return Err(error),
             }
         }
         Ok(all)
     }
 
+    /// Adds a process. On an error nothing of it was added.
     fn add(&mut self, pid: Pid) -> io::Result<()> {
-        let times = proc::times(pid)?;
-        self.cpu += proc::cpu_time(pid)? + times.reaped_user + times.reaped_system;
+        let (times, cpu) = (proc::times(pid)?, proc::cpu_time(pid)?);
+        let rss = proc::field(pid, "status", "VmRSS")? * 1024;
+        let peak_rss = proc::field(pid, "status", "VmHWM")? * 1024;
+        let own = proc::field(pid, "smaps_rollup", "Pss_Anon")? * 1024;
+        let tasks = proc::tasks(pid)?;
+        self.cpu += cpu + times.reaped_user + times.reaped_system;
         self.user += times.user + times.reaped_user;
         self.system += times.system + times.reaped_system;
-        self.rss += proc::field(pid, "status", "VmRSS")? * 1024;
-        self.peak_rss += proc::field(pid, "status", "VmHWM")? * 1024;
-        self.own += proc::field(pid, "smaps_rollup", "Pss_Anon")? * 1024;
-        for task in proc::tasks(pid)? {
+        self.rss += rss;
+        self.peak_rss += peak_rss;
+        self.own += own;
+        for task in tasks {
             let count = |name| proc::field(pid, &format!("task/{task}/status"), name);
             // A thread that ended meanwhile is missed in the comparison of the two snapshots.
             let Ok(voluntary) = count("voluntary_ctxt_switches") else { continue };
@@ -151,23 +148,22 @@ impl Snapshot {
     }
 }
 
-/// CPU time divided by the ratio of the user and system ticks: the sum is exact, the ratio sampled.
-fn split(
+/// The part of `cpu` in user mode. `cpu` is exact; the ratio of the ticks in both modes is sampled.
+fn user_part(
     cpu: &Reading<Duration>,
     user: &Reading<Duration>,
     system: &Reading<Duration>,
-) -> (Reading<Duration>, Reading<Duration>) {
-    let share = match (user.value(), system.value()) {
-        (Some(user), Some(system)) if *user + *system >= SPLIT_MIN => {
-            Reading::Measured(user.as_secs_f64() / (*user + *system).as_secs_f64())
+) -> Reading<Duration> {
+    let ticks = user.clone().zip_with(system.clone(), |user, system| (user, user + system));
+    match ticks {
+        Reading::Measured((user, both)) if both >= SPLIT_MIN => {
+            cpu.clone().map(|cpu| cpu.mul_f64(user.as_secs_f64() / both.as_secs_f64()))
         }
-        (Some(_), Some(_)) => {
+        Reading::Measured(_) => {
             Reading::unavailable("less CPU time than 20 ticks of the sampling clock")
         }
-        _ => user.clone().map(|_| 0.0),
-    };
-    let part = |share: Reading<f64>| cpu.clone().zip_with(share, Duration::mul_f64);
-    (part(share.clone()), part(share.map(|share| 1.0 - share)))
+        Reading::Unavailable { unavailable } => Reading::Unavailable { unavailable },
+    }
 }
 
 /// The switches of all threads. They are kept per thread and vanish with it.
@@ -191,6 +187,7 @@ mod tests {
     use std::hint;
     use std::process::{Child, Command, Stdio};
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
 

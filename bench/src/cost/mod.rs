@@ -18,10 +18,10 @@
 mod clock;
 mod meter;
 mod reading;
-pub mod syscalls;
+pub(crate) mod syscalls;
 mod usage;
 
-pub use clock::CpuClock;
-pub use meter::{Cost, Meter};
+pub(crate) use clock::CpuClock;
+pub(crate) use meter::{Cost, Meter};
 pub use reading::Reading;
-pub use usage::Usage;
+pub(crate) use usage::Usage;

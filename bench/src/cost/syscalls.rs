@@ -20,7 +20,7 @@ use server_process::proc;
 use syscalls::Sysno;
 
 /// Calls by name since the tracer was attached or last reset.
-pub type Counts = BTreeMap<String, u64>;
+pub(crate) type Counts = BTreeMap<String, u64>;
 
 /// Counts the system calls of a process, its threads and its children, those that come later
 /// included.
@@ -28,7 +28,7 @@ pub type Counts = BTreeMap<String, u64>;
 /// Attach it once the server is warm, so that only the steady state is counted. Dropping it
 /// detaches it; the server runs on.
 #[derive(Debug)]
-pub struct Tracer {
+pub(crate) struct Tracer {
     root: Pid,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -49,7 +49,7 @@ impl Tracer {
     ///
     /// When the process is gone, or tracing is forbidden (EPERM: it is traced already, another
     /// user's, or no descendant of this process under Yama's restriction; ENOSYS: a sandbox).
-    pub fn attach(root: Pid) -> io::Result<Tracer> {
+    pub(crate) fn attach(root: Pid) -> io::Result<Tracer> {
         let shared = Arc::new(Shared::default());
         let (ready, attached) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&shared);
@@ -67,12 +67,12 @@ impl Tracer {
     }
 
     /// Forgets what was counted so far.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.shared.counts().clear();
     }
 
     /// The calls entered so far.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let counts = self.shared.counts();
         counts.iter().map(|(number, count)| (name(*number), *count)).collect()
     }

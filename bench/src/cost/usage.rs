@@ -10,25 +10,25 @@ use super::Reading;
 /// Processor time of this process and of the machine: at one moment, or between two
 /// ([`Usage::since`]).
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// The moment.
     at: Instant,
     /// Wall-clock time; zero for a moment.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// CPU time of this process, all threads, user and system.
-    pub client_cpu: Reading<Duration>,
+    pub(crate) client_cpu: Reading<Duration>,
     /// The machine's time in soft interrupts, over all processors. The kernel counts it in ticks of
     /// 10 ms, and only what it does outside a process's own system call.
-    pub softirq: Reading<Duration>,
+    pub(crate) softirq: Reading<Duration>,
     /// What the hypervisor kept for other machines, over all processors.
-    pub steal: Reading<Duration>,
+    pub(crate) steal: Reading<Duration>,
     /// All time there was, over all processors, idle included.
-    pub total: Reading<Duration>,
+    pub(crate) total: Reading<Duration>,
 }
 
 impl Usage {
     /// The counters now.
-    pub fn now() -> Usage {
+    pub(crate) fn now() -> Usage {
         let machine = proc::machine_times();
         let column = |get: fn(&[Duration]) -> Option<Duration>| match &machine {
             Ok(times) => match get(times) {
@@ -49,7 +49,7 @@ impl Usage {
     }
 
     /// What was used from `before` to this.
-    pub fn since(&self, before: &Usage) -> Usage {
+    pub(crate) fn since(&self, before: &Usage) -> Usage {
         let less = |now: &Reading<Duration>, before: &Reading<Duration>| {
             now.clone().zip_with(before.clone(), Duration::saturating_sub)
         };

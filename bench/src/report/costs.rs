@@ -1,41 +1,27 @@
-//! Charts of what a server cost: why it is as fast as it is.
+//! The charts of what a server cost. A cost shows why a server is fast or slow.
 
-use crate::cost::Reading;
-use crate::results::Case;
+use crate::results::{Case, CaseCost, Reading};
 
 use super::figures::{Artist, Drawing, Figure, Interval};
 use super::format::Unit;
 use super::stack_chart::{Bar, StackChart};
 
 impl Artist<'_> {
-    /// The server's CPU time for each message.
-    pub(super) fn cpu(&self) -> Option<Figure> {
-        let reading = |case: &Case| -> Option<Reading<f64>> {
-            Some(case.cost.as_ref()?.server_cpu_ns_per_message.clone())
-        };
-        let name = "server CPU time per message";
-        if let [point] = self.scenario.points.as_slice() {
-            return self.dots("cpu", name, Unit::Nanoseconds, point, |case| row_of(reading(case)));
-        }
-        self.over_axis("cpu", name, Unit::Nanoseconds, |case| {
-            let value = *reading(case)?.value()?;
-            Some((value, None, Unit::Nanoseconds.format(value)))
-        })
+    /// The server's CPU time per message.
+    pub(super) fn cpu(&self) -> Vec<Figure> {
+        let found = |case: &Case| row_of(case, |cost| &cost.server_cpu_ns_per_message);
+        self.quantity("cpu", "server CPU time per message", Unit::Nanoseconds, found)
     }
 
-    /// Memory that each connection added.
+    /// The memory that each connection added.
     pub(super) fn memory(&self) -> Option<Figure> {
-        let reading = |case: &Case| -> Option<Reading<f64>> {
-            Some(case.cost.as_ref()?.bytes_per_connection.clone())
-        };
-        let point = self
-            .scenario
-            .telling_point(|case| reading(case).is_some_and(|reading| reading.value().is_some()))?;
-        let name = "memory per connection";
-        let mut figure =
-            self.dots("memory", name, Unit::Bytes, point, |case| row_of(reading(case)))?;
-        let caption = "The server's own memory: the kernel's socket buffers are not in it.";
-        figure.caption = format!("{caption} {}", figure.caption);
+        let found = |case: &Case| row_of(case, |cost| &cost.bytes_per_connection);
+        let point = self.scenario.telling_point(|case| found(case).is_ok())?;
+        let (name, points) = ("memory per connection", std::slice::from_ref(point));
+        let mut figure = self.dots("memory", name, Unit::Bytes, (point, points), found)?;
+        let caption = "Memory of the server's processes only. The kernel's memory for sockets and \
+                       threads is not in it.";
+        figure.caption = format!("{caption} {}", figure.caption).trim_end().to_owned();
         Some(figure)
     }
 
@@ -56,16 +42,21 @@ impl Artist<'_> {
             title: format!("System calls per message, {}", point.label),
             bars: bars.collect(),
         };
-        let caption = "Counted in a run of its own, untimed. A message has to be received and \
-                       sent; what is added to that is the model's own price.";
+        let caption = "Counted in a run of its own, which is not timed. Counting slows a server: \
+                       one wait then returns more messages, and the counts can be smaller than at \
+                       full speed. A server that reads and writes needs two calls per message; the \
+                       other calls are what the model adds.";
         Some(self.figure("syscalls", caption.to_owned(), Drawing::Stack(chart)))
     }
 }
 
-/// A row's value, or why it has none.
-fn row_of(reading: Option<Reading<f64>>) -> Result<(f64, Interval), String> {
-    match reading {
-        Some(Reading::Measured(value)) => Ok((value, None)),
+/// The value of a row, or the reason why there is none.
+fn row_of(
+    case: &Case,
+    reading: impl Fn(&CaseCost) -> &Reading<f64>,
+) -> Result<(f64, Interval), String> {
+    match case.cost.as_ref().map(reading) {
+        Some(Reading::Measured(value)) => Ok((*value, None)),
         Some(Reading::Unavailable { unavailable }) => Err(format!("unavailable: {unavailable}")),
         None => Err("not measured".to_owned()),
     }

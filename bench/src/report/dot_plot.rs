@@ -1,20 +1,20 @@
-//! One figure for each row as a dot with its interval: for what has a value and no curve.
+//! A chart of rows: each row has one figure, drawn as a dot with its interval.
 
 use super::format::Unit;
-use super::markup::{Attributes, Px};
 use super::palette::{Style, draw_marker};
 use super::picture::{LINE, MARGIN, NARROW_MAX, Picture, TEXT, fit, text_width};
 use super::scale::Scale;
+use super::svg::{Attributes, Px};
 
-/// Rows of dots over a common axis.
+/// Rows of dots over one axis.
 pub(super) struct DotPlot {
     pub title: String,
-    /// What the dots say, for the axis.
+    /// The title of the axis.
     pub axis: String,
     pub unit: Unit,
     pub scale: Scale,
     pub rows: Vec<Row>,
-    /// A value that the others are held against, such as the ratio 1.
+    /// A value to compare the dots with, drawn as a line; for a ratio, 1.
     pub baseline: Option<f64>,
 }
 
@@ -22,28 +22,29 @@ pub(super) struct DotPlot {
 pub(super) struct Row {
     pub name: String,
     pub style: Style,
-    /// The figure; `None` where there is none, and `text` says why.
+    /// The figure. If it is `None`, `text` gives the reason.
     pub value: Option<f64>,
-    /// Its 95 % interval.
+    /// The 95 % interval of the figure.
     pub interval: Option<(f64, f64)>,
-    /// Whether something makes the figure less trustworthy.
+    /// Whether the figure is less trustworthy. Its marker is then hollow.
     pub doubtful: bool,
-    /// The figure in words.
+    /// The figure as text.
     pub text: String,
 }
 
-/// Where the parts of a row are, in pixels.
+/// The places of the parts of a row, in pixels.
 struct Columns {
     left: f64,
     right: f64,
     row_height: f64,
-    /// From a row's top to its dot.
+    /// Distance from the top of a row to its dot.
     dot: f64,
+    /// Whether the name stands above the dot, as on a phone.
     narrow: bool,
 }
 
 impl DotPlot {
-    /// Draws it `width` pixels wide; also says how high it became.
+    /// Draws the chart `width` pixels wide. Returns the drawing and its height in pixels.
     pub(super) fn draw(&self, width: f64) -> (Picture, f64) {
         let (mut picture, title_end) = Picture::new(&self.title, self.description(), width);
         let columns = self.columns(width);

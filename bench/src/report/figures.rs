@@ -1,54 +1,55 @@
-//! Which charts a scenario gets: those that it has the data for.
+//! The charts of a scenario: each one for which the scenario has data.
 
 use crate::results::{Case, Point, Results, Scenario, ServerInfo};
-use crate::statistics::Estimate;
 
 use super::dot_plot::{DotPlot, Row};
 use super::finding::capitalised;
-use super::format::{Unit, list};
+use super::format::{self, Unit, list};
 use super::line_chart::{self, LineChart, Mark, Series};
-use super::markup::Markup;
 use super::palette::{Palette, Style};
 use super::picture::Picture;
 use super::scale::Scale;
 use super::stack_chart::StackChart;
+use super::svg::Svg;
 use super::view;
 
-/// A chart and what is said about it.
+/// A chart with its caption.
 pub(super) struct Figure {
-    /// Its name within the page, and the file's without the ending.
+    /// The name of the chart in the page, and of its file without the ending.
     pub slug: String,
-    /// The scenario it is of; empty when it is of all.
-    scenario: String,
-    /// What to see in it.
+    /// The name of the scenario; empty for a chart of all scenarios.
+    pub scenario: String,
+    /// How to read the chart.
     pub caption: String,
-    drawing: Drawing,
+    pub drawing: Drawing,
 }
 
-/// The 95 % interval of a value, if it has one.
+/// The 95 % interval of a value, if there is one.
 pub(super) type Interval = Option<(f64, f64)>;
 
-/// A chart of one kind or another.
+/// A chart of any kind.
 pub(super) enum Drawing {
     Lines(LineChart),
     Dots(DotPlot),
     Stack(StackChart),
 }
 
-/// Latencies and costs have to differ by this factor to fill a chart.
+/// An axis of latencies or costs spans at least this factor: small differences must look small.
 const SPAN_MIN: f64 = 10.0;
 /// Rows that differ by more than this factor need a logarithmic axis.
 const LINEAR_MAX: f64 = 8.0;
+/// The meaning of a hollow marker.
+const HOLLOW: &str = "saturated, invalid or flagged";
 
 impl Figure {
-    /// For the page, `width` pixels wide; `id` starts its identifiers.
-    pub(super) fn draw(&self, width: f64, id: &str) -> Markup {
+    /// Draws the chart for the page, `width` pixels wide. `id` is the prefix of its identifiers.
+    pub(super) fn draw(&self, width: f64, id: &str) -> Svg {
         let (picture, height) = self.picture(width);
         picture.finish(height, id)
     }
 
-    /// As a file of its own, `width` pixels wide; `origin` says which run it is from.
-    pub(super) fn draw_file(&self, width: f64, origin: &str) -> Markup {
+    /// Draws the chart as a file, `width` pixels wide. `origin` names the run.
+    pub(super) fn draw_file(&self, width: f64, origin: &str) -> Svg {
         let (picture, height) = self.picture(width);
         let context: Vec<&str> =
             [self.scenario.as_str(), origin].into_iter().filter(|text| !text.is_empty()).collect();
@@ -64,7 +65,7 @@ impl Figure {
     }
 }
 
-/// Draws one scenario of a run.
+/// Draws the charts of one scenario of a run.
 pub(super) struct Artist<'a> {
     pub results: &'a Results,
     pub palette: &'a Palette,
@@ -72,44 +73,54 @@ pub(super) struct Artist<'a> {
 }
 
 impl Artist<'_> {
-    /// All its charts; the first is the one that answers its question.
+    /// All charts. The first chart answers the question of the scenario.
     pub(super) fn figures(&self) -> Vec<Figure> {
-        let all = [
-            self.metric(),
-            self.offered(),
-            self.cpu(),
-            self.latency(),
-            self.system_calls(),
-            self.memory(),
-        ];
-        all.into_iter().flatten().collect()
+        let mut all = self.metric();
+        all.extend(self.offered());
+        all.extend(self.cpu());
+        all.extend(self.latency());
+        all.extend(self.system_calls());
+        all.extend(self.memory());
+        all
     }
 
-    /// The scenario's metric: over its axis, or as dots when there is one point only.
-    pub(super) fn metric(&self) -> Option<Figure> {
+    /// The metric of the scenario.
+    pub(super) fn metric(&self) -> Vec<Figure> {
         let (name, unit) = view::metric(self.scenario.metric);
-        if let [point] = self.scenario.points.as_slice() {
-            let row = |case: &Case| match case.value() {
-                Some(value) => Ok((value.median, view::interval(&value))),
-                None => Err(list(&case.doubts())),
-            };
-            return self.dots("metric", name, unit, point, row);
-        }
-        let mark = |case: &Case| {
-            let value = case.value()?;
-            Some((value.median, view::interval(&value), view::estimate_text(&value, unit)))
-        };
-        self.over_axis("metric", name, unit, mark)
+        self.quantity("metric", name, unit, |case| match case.finite_value() {
+            Some(value) => Ok((value.median, view::interval(&value))),
+            None => Err(list(&case.doubts())),
+        })
     }
 
-    /// What was achieved of what was offered.
+    /// A quantity: lines over the axis. With one point, or with cases on the axis, it is a chart of
+    /// dots for each point, all over the same scale.
+    pub(super) fn quantity(
+        &self,
+        slug: &str,
+        name: &str,
+        unit: Unit,
+        found: impl Fn(&Case) -> Result<(f64, Interval), String>,
+    ) -> Vec<Figure> {
+        let points = self.scenario.points.as_slice();
+        if points.len() > 1 && !view::has_cases(&self.scenario.axis) {
+            return self.over_axis(slug, name, unit, found).into_iter().collect();
+        }
+        let dots = points.iter().enumerate().map(|(index, point)| {
+            let number = if points.len() == 1 { String::new() } else { format!("-{}", index + 1) };
+            self.dots(&format!("{slug}{number}"), name, unit, (point, points), &found)
+        });
+        dots.flatten().collect()
+    }
+
+    /// The rate achieved against the rate offered, in an open loop.
     fn offered(&self) -> Option<Figure> {
         let mut series = self.series(|_, case| {
             let (x, y) = (case.load.offered_per_s?, case.messages_per_s?);
             let [offered, achieved] = [x, y].map(|rate| Unit::Number.format(rate));
             Some((x, y, None, format!("{achieved} achieved of {offered} offered per second")))
         });
-        // A capacity found again for each point need not grow with the share taken of it.
+        // Each point measures the capacity again, so the rates need not ascend with the share.
         series.iter_mut().for_each(|one| one.marks.sort_by(|a, b| a.x.total_cmp(&b.x)));
         let all = |pick: fn(&Mark) -> f64| -> Vec<f64> {
             series.iter().flat_map(|series| &series.marks).map(pick).collect()
@@ -127,24 +138,24 @@ impl Artist<'_> {
             series,
             markers: true,
             diagonal: Some("achieved = offered"),
-            hollow: "saturated, invalid or flagged",
+            hollow: HOLLOW,
         };
-        let caption = "Where a line leaves the diagonal, the server is saturated: it achieves less \
-                       than it is offered, and waiting times have no steady value.";
+        let caption = "Below the diagonal, the server echoes fewer messages than the generator \
+                       offers. Messages then wait ever longer, and latency has no steady value.";
         Some(self.figure("offered", caption.to_owned(), Drawing::Lines(chart)))
     }
 
-    /// Latency by percentile, the rare far end drawn as large as the rest.
+    /// Latency by percentile. The axis gives each further nine the same room.
     fn latency(&self) -> Option<Figure> {
-        let point = self.scenario.telling_point(|case| case.latency().is_some())?;
+        let point = self.scenario.telling_point(|case| case.user_latency().is_some())?;
         let series = self.results.without_control().filter_map(|server| {
             let case = point.case(&server.name)?;
             let doubtful = !case.doubts().is_empty();
-            let marks = case.latency()?.percentiles.iter().map(|percentile| {
+            let marks = case.user_latency()?.percentiles.iter().map(|percentile| {
                 let (x, y) = (percentile.quantile, percentile.ns as f64);
                 let (at, took) = (Unit::Quantile.format(x), Unit::Nanoseconds.format(y));
                 let tip = format!("{}, {at}: {took}", server.name);
-                Mark { x, y, interval: None, doubtful, tip }
+                Mark { x, y, interval: None, doubtful, joined: true, tip }
             });
             let marks = marks.filter(|mark| (0.0..1.0).contains(&mark.x)).collect();
             Some(self.named(server, marks))
@@ -156,7 +167,7 @@ impl Artist<'_> {
         let chart = LineChart {
             title: format!("Latency by percentile, {}", point.label),
             x: line_chart::Axis {
-                title: "share of messages that took at most so long".to_owned(),
+                title: "percentile of all messages".to_owned(),
                 unit: Unit::Quantile,
                 scale: tail,
                 ticks: None,
@@ -170,27 +181,28 @@ impl Artist<'_> {
             series,
             markers: false,
             diagonal: None,
-            hollow: "saturated, invalid or flagged",
+            hollow: HOLLOW,
         };
         let open = point.cases.iter().any(|case| case.load.offered_per_s.is_some());
-        let from = if open { "when the schedule wanted it sent" } else { "when it was sent" };
+        let from = if open { "from its scheduled send" } else { "from its send" };
         let caption = format!(
-            "From {from} to when it was back. Each curve ends where the number of samples still \
-             supports it."
+            "Time of a message {from} until its last byte is back. Above the median, a percentile \
+             is drawn only if at least ten samples are above it."
         );
         Some(self.figure("latency", caption, Drawing::Lines(chart)))
     }
 
-    /// A quantity over the scenario's axis.
-    pub(super) fn over_axis(
+    /// A quantity over the axis of the scenario, as lines.
+    fn over_axis(
         &self,
         slug: &str,
         name: &str,
         unit: Unit,
-        mark: impl Fn(&Case) -> Option<(f64, Interval, String)>,
+        found: impl Fn(&Case) -> Result<(f64, Interval), String>,
     ) -> Option<Figure> {
         let series = self.series(|point, case| {
-            let (y, interval, text) = mark(case)?;
+            let (y, interval) = found(case).ok()?;
+            let text = view::with_interval(y, interval, unit);
             Some((point.x, y, interval, format!("{}: {text}", point.label)))
         });
         let marks = || series.iter().flat_map(|series| &series.marks);
@@ -217,27 +229,36 @@ impl Artist<'_> {
             series,
             markers: true,
             diagonal: None,
-            hollow: "saturated, invalid or flagged",
+            hollow: HOLLOW,
         };
-        let caption = self.missing(&chart.series);
-        Some(self.figure(slug, caption, Drawing::Lines(chart)))
+        let mut caption = self.missing(&chart.series);
+        let marks = || chart.series.iter().flat_map(|series| series.marks.iter().skip(1));
+        if marks().any(|mark| !mark.joined) {
+            caption += " A line is broken where the servers took turns of another length: the \
+                        length changes the figures by itself.";
+        }
+        Some(self.figure(slug, caption.trim_start().to_owned(), Drawing::Lines(chart)))
     }
 
-    /// A quantity at one point, a row for each server.
+    /// A quantity at one point, with a row for each server. The scale fits the values at all of
+    /// `points`.
     pub(super) fn dots(
         &self,
         slug: &str,
         name: &str,
         unit: Unit,
-        point: &Point,
-        row: impl Fn(&Case) -> Result<(f64, Interval), String>,
+        (point, points): (&Point, &[Point]),
+        found: impl Fn(&Case) -> Result<(f64, Interval), String>,
     ) -> Option<Figure> {
+        let found = |case: &Case| {
+            let finite = |found: &(f64, Interval)| found.0.is_finite();
+            found(case).and_then(|one| {
+                Some(one).filter(finite).ok_or_else(|| format::UNAVAILABLE.to_owned())
+            })
+        };
         let rows = self.results.without_control().filter_map(|server| {
             let case = point.case(&server.name)?;
-            let found = row(case).and_then(|found| {
-                if found.0.is_finite() { Ok(found) } else { Err("unavailable".to_owned()) }
-            });
-            let (value, interval, text) = match found {
+            let (value, interval, text) = match found(case) {
                 Ok((value, interval)) => (Some(value), interval, unit.format(value)),
                 Err(reason) => (None, None, reason),
             };
@@ -246,11 +267,15 @@ impl Artist<'_> {
             Some(Row { name: server.name.clone(), style, value, interval, doubtful, text })
         });
         let rows: Vec<Row> = rows.collect();
-        let ends = |row: &Row| {
-            let (low, high) = row.interval.or(row.value.map(|value| (value, value)))?;
+        let ends = |case: &Case| {
+            let (value, interval) = found(case).ok()?;
+            let (low, high) = interval.unwrap_or((value, value));
             Some([low, high])
         };
-        let values: Vec<f64> = rows.iter().filter_map(ends).flatten().collect();
+        let cases = points.iter().flat_map(|point| {
+            self.results.without_control().filter_map(|server| point.case(&server.name))
+        });
+        let values: Vec<f64> = cases.filter_map(ends).flatten().collect();
         let scale = dots_scale(&values)?;
         let title = capitalised(&format!("{name}, {}", point.label));
         let axis = name.to_owned();
@@ -260,27 +285,34 @@ impl Artist<'_> {
         Some(self.figure(slug, caption.to_owned(), Drawing::Dots(chart)))
     }
 
-    /// For each server its points, as far as `mark` finds x, y, interval and words for them.
+    /// The line of each server, through the points for which `mark` returns x, y, interval and
+    /// text.
     fn series(
         &self,
         mark: impl Fn(&Point, &Case) -> Option<(f64, f64, Interval, String)>,
     ) -> Vec<Series> {
         let series = self.results.without_control().map(|server| {
+            let mut before: Option<&Point> = None;
             let marks = self.scenario.points.iter().filter_map(|point| {
                 let case = point.case(&server.name)?;
                 let (x, y, interval, text) = mark(point, case)?;
+                if !x.is_finite() || !y.is_finite() {
+                    return None;
+                }
                 let doubts = case.doubts();
                 let doubtful = !doubts.is_empty();
                 let why = if doubtful { format!("; {}", list(&doubts)) } else { String::new() };
                 let tip = format!("{}, {text}{why}", server.name);
-                (x.is_finite() && y.is_finite()).then_some(Mark { x, y, interval, doubtful, tip })
+                let like = |before: &Point| point.interleaving.is_like(before.interleaving);
+                let joined = before.replace(point).is_none_or(like);
+                Some(Mark { x, y, interval, doubtful, joined, tip })
             });
             self.named(server, marks.collect())
         });
         series.filter(|series| !series.marks.is_empty()).collect()
     }
 
-    /// Who has no line, and why.
+    /// The servers without a line, with reasons.
     fn missing(&self, series: &[Series]) -> String {
         let absent = self.results.without_control().filter_map(|server| {
             let drawn = series.iter().any(|series| series.name == server.name);
@@ -310,7 +342,7 @@ impl Artist<'_> {
     }
 }
 
-/// From zero while the rows can be told apart so, else logarithmic.
+/// A scale from zero for rows that differ little, and a logarithmic scale for others.
 fn dots_scale(values: &[f64]) -> Option<Scale> {
     let positive = || values.iter().copied().filter(|value| value.is_finite() && *value > 0.0);
     let (Some(low), Some(high)) = (positive().reduce(f64::min), positive().reduce(f64::max)) else {
@@ -320,47 +352,7 @@ fn dots_scale(values: &[f64]) -> Option<Scale> {
     if high / low > LINEAR_MAX { Scale::log(values, 1.0) } else { Scale::from_zero(values) }
 }
 
-/// The A/A control of each scenario where it strayed farthest: no smaller difference is claimed
-/// there.
-pub(super) fn noise_floor(results: &Results, palette: &Palette) -> Option<Figure> {
-    let rows = results.scenarios.iter().filter_map(|scenario| {
-        let (name, floor) = farthest_control(scenario)?;
-        Some(Row {
-            name,
-            style: palette.style(&scenario.reference),
-            value: Some(floor.median),
-            interval: view::interval(&floor),
-            doubtful: false,
-            text: format!("within {}", view::strayed(&floor)),
-        })
-    });
-    let rows: Vec<Row> = rows.collect();
-    let far =
-        rows.iter().filter_map(|row| row.interval).map(|(low, high)| (1.0 - low).max(high - 1.0));
-    let far = far.reduce(f64::max)?.max(0.01) * 1.1;
-    let chart = DotPlot {
-        title: "Noise floor: a server against itself".to_owned(),
-        axis: "ratio of two runs of the same server; 1 is no difference".to_owned(),
-        unit: Unit::Ratio,
-        scale: Scale::Linear { low: 1.0 - far, high: 1.0 + far },
-        rows,
-        baseline: Some(1.0),
-    };
-    let caption = "For each scenario the point at which the control strayed farthest.".to_owned();
-    let (slug, drawing) = ("noise-floor".to_owned(), Drawing::Dots(chart));
-    Some(Figure { slug, scenario: String::new(), caption, drawing })
-}
-
-/// Where a scenario's control strayed farthest from 1, and how far.
-pub(super) fn farthest_control(scenario: &Scenario) -> Option<(String, Estimate)> {
-    let floors = scenario.points.iter().filter_map(|point| {
-        let floor = point.noise_floor.filter(|floor| floor.strays().is_finite())?;
-        Some((format!("{}, {}", scenario.name, point.label), floor))
-    });
-    floors.max_by(|a, b| a.1.strays().total_cmp(&b.1.strays()))
-}
-
-/// A name as a part of a file's name: nothing in it can lead out of the directory.
+/// Returns a name that is safe in a file name: no character in it can lead out of the directory.
 pub(super) fn slugged(name: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     name.chars().map(keep).collect()

@@ -1,24 +1,35 @@
-//! What was found, in sentences. Each is computed from the results; none is known beforehand.
+//! The findings of a run, in sentences. Each sentence is computed from the results.
 
 use crate::results::{Case, Fit, Point, Results, Scenario};
 use crate::statistics::{Estimate, Verdict};
 
 use super::format::{Unit, digits, list};
+use super::reach::Reach;
 use super::view;
 
 /// The scenario that separates the models.
 pub(super) const HEADLINE_SCENARIO: &str = "idle_herd";
 
-/// A server that keeps this share of its throughput, or more, is said to hold it.
+/// A server holds its throughput if it keeps at least this share of it.
 const KEPT_MIN: f64 = 0.9;
-/// The least that it may have kept at the unlucky ends of both intervals.
+/// A server holds its throughput only if a loss below this share is excluded. The unfavourable ends
+/// of both intervals keep this share, and the A/A control differs from itself by less.
 const KEPT_AT_WORST: f64 = 0.75;
-/// A line that explains less of the variation is no law.
+/// A line that explains a smaller share of the variation is not called straight.
 const LAW_R_SQUARED_MIN: f64 = 0.9;
-/// Growth over the whole axis that is worth a word, as a share of the value at 0.
+/// A law names a server whose cost grows by at least this share of the cost at 0, over the fitted
+/// axis.
 const LAW_GROWTH_MIN: f64 = 0.1;
-/// Servers named in one breath.
+/// A sentence names at most this number of servers.
 const NAMES_MAX: usize = 4;
+
+/// A sentence about the results.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub text: String,
+    /// Where else it may be expected to hold.
+    pub reach: Reach,
+}
 
 /// The scenario of the headline, if this run has it.
 pub(super) fn headline_scenario(results: &Results) -> Option<&Scenario> {
@@ -26,22 +37,19 @@ pub(super) fn headline_scenario(results: &Results) -> Option<&Scenario> {
 }
 
 /// The finding of the run, in a sentence.
-pub(super) fn headline(results: &Results) -> String {
-    herd(results).unwrap_or_else(|| tally(results))
+pub(super) fn headline(results: &Results) -> Finding {
+    let text = herd(results).unwrap_or_else(|| tally(results));
+    Finding { text, reach: Reach::ThisMachine }
 }
 
-/// What one server keeps of its throughput when idle connections are added.
+/// The share of its throughput that a server keeps beside idle connections, where the results show
+/// that it holds its throughput or loses some.
 struct Kept {
     name: String,
-    /// Its value with the most idle connections it was measured with, as a share of that with the
-    /// fewest.
+    /// Throughput beside `idle` connections, as a share of that beside the fewest.
     share: f64,
-    /// How many those were.
     idle: f64,
-    /// Whether it kept about all, and the intervals bear that out.
-    surely_held: bool,
-    /// Whether it lost some, and the intervals bear that out.
-    surely_lost: bool,
+    held: bool,
 }
 
 /// "Idle connections are nearly free with a, which keeps 98 % of its throughput beside 10 000 of
@@ -50,9 +58,7 @@ fn herd(results: &Results) -> Option<String> {
     let scenario = headline_scenario(results).filter(|one| one.metric.more_is_better())?;
     let axis = capitalised(&scenario.axis.name);
     let all = results.without_control().filter_map(|server| kept(scenario, &server.name));
-    let (holding, less): (Vec<Kept>, Vec<Kept>) = all.partition(|kept| kept.surely_held);
-    // What is neither held nor lost for sure, the sentence leaves out.
-    let mut fallen: Vec<Kept> = less.into_iter().filter(|kept| kept.surely_lost).collect();
+    let (holding, mut fallen): (Vec<Kept>, Vec<Kept>) = all.partition(|kept| kept.held);
     fallen.sort_by(|a, b| a.share.total_cmp(&b.share));
     let falls: Vec<String> = fallen
         .iter()
@@ -70,8 +76,8 @@ fn herd(results: &Results) -> Option<String> {
     }
 }
 
-/// "a and b, which keep at least 98 % of their throughput beside 10 000 of them"; `None` without
-/// any.
+/// "a and b, which keep at least 98 % of their throughput beside 10 000 of them"; `None` if no
+/// server holds its throughput.
 fn holds(holding: &[Kept]) -> Option<String> {
     let share = whole(holding.iter().map(|kept| kept.share).reduce(f64::min)?);
     let (keep, least, its) =
@@ -91,45 +97,81 @@ fn holds(holding: &[Kept]) -> Option<String> {
     ))
 }
 
-/// The law that costs follow along the axis of the headline's scenario, where they follow one: "Server
-/// CPU per message grows by 41 ns per message and idle connection with nonblocking (R² 0.999)."
-pub(super) fn law(results: &Results) -> Option<String> {
+/// Compares the throughput beside the fewest idle connections with that at a later point. It is the
+/// last point at which the results show a loss or exclude one. Points with other turns, and
+/// doubtful cases, are not compared.
+fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
+    let first = scenario.points.first()?;
+    let before = positive_value(first, server)?;
+    let more = scenario.points.iter().rev().filter(|point| point.x > first.x);
+    more.filter(|point| point.interleaving.is_like(first.interleaving)).find_map(|point| {
+        let after = positive_value(point, server)?;
+        // The control at a point shows what differences chance makes there. Both points have one.
+        let noise = first.noise_floor?.strays() * point.noise_floor?.strays();
+        let share = after.median / before.median;
+        let held = share >= KEPT_MIN
+            && after.low / before.high >= KEPT_AT_WORST
+            && noise <= 1.0 / KEPT_AT_WORST;
+        let lost = share < KEPT_MIN && after.high < before.low && share < 1.0 / noise;
+        let kept = Kept { name: server.to_owned(), share, idle: point.x, held };
+        (held || lost).then_some(kept)
+    })
+}
+
+/// The value of a case without doubts: a rate at which the generator was the limit hides a loss.
+fn positive_value(point: &Point, server: &str) -> Option<Estimate> {
+    let case = point.case(server).filter(|case| case.doubts().is_empty())?;
+    case.finite_value().filter(|value| value.median > 0.0)
+}
+
+/// How the cost grows along the axis of the headline's scenario: "Server CPU per message grows in a
+/// straight line, in ns per message and idle connection: by 41 (38 to 44) with nonblocking; by at
+/// most 0.3 with select."
+pub(super) fn law(results: &Results) -> Option<Finding> {
     let scenario = headline_scenario(results)?;
-    let reach = scenario.points.last()?.x;
-    let grows = |fit: &&Fit| {
-        let charted = results.without_control().any(|server| server.name == fit.server);
-        let growth = fit.slope * reach / fit.intercept.abs();
-        charted && fit.r_squared >= LAW_R_SQUARED_MIN && growth >= LAW_GROWTH_MIN
-    };
-    let mut fits: Vec<&Fit> = scenario.fits.iter().filter(grows).collect();
-    fits.sort_by(|a, b| b.slope.total_cmp(&a.slope));
+    let charted = |fit: &&Fit| results.without_control().any(|server| server.name == fit.server);
+    let fits: Vec<&Fit> = scenario.fits.iter().filter(charted).collect();
     let first = fits.first()?;
     let alike = fits.iter().filter(|fit| fit.quantity == first.quantity && fit.unit == first.unit);
-    let each: Vec<String> = alike
-        .map(|fit| {
-            let [slope, r_squared] = [fit.slope, fit.r_squared].map(digits);
-            format!("{slope} with {} (R² {r_squared})", fit.server)
-        })
-        .collect();
+    let mut growing: Vec<(f64, String)> = Vec::new();
+    let mut flat: Vec<(f64, String)> = Vec::new();
+    for fit in alike {
+        let Some((low, high)) = slope_interval(fit) else { continue };
+        let fitted = scenario.points.iter().map(|point| point.x);
+        let end = fitted.filter(|x| !fit.left_out.contains(x)).fold(0.0, f64::max);
+        let growth = fit.slope * end / fit.intercept.abs();
+        if low <= 0.0 || growth < LAW_GROWTH_MIN {
+            flat.push((high, fit.server.clone()));
+        } else if fit.r_squared >= LAW_R_SQUARED_MIN {
+            let [slope, low, high] = [fit.slope, low, high].map(digits);
+            growing.push((fit.slope, format!("{slope} ({low} to {high}) with {}", fit.server)));
+        }
+    }
+    growing.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let growing: Vec<String> = growing.into_iter().map(|(_, text)| text).collect();
+    let mut parts = Vec::new();
+    if !growing.is_empty() {
+        parts.push(format!("by {}", list(&growing)));
+    }
+    if let Some(most) = flat.iter().map(|(high, _)| *high).reduce(f64::max) {
+        let servers: Vec<String> = flat.into_iter().map(|(_, server)| server).collect();
+        parts.push(format!("by at most {} with {}", digits(most), names(&servers)));
+    }
     let (what, unit) = (capitalised(&first.quantity), &first.unit);
-    Some(format!("{what} grows in a straight line, in {unit}: {}.", list(&each)))
+    let grows = if growing.is_empty() { "grows" } else { "grows in a straight line" };
+    (!parts.is_empty()).then(|| Finding {
+        text: format!("{what} {grows}, in {unit}: {}.", parts.join("; ")),
+        reach: Reach::ThisMachine,
+    })
 }
 
-fn kept(scenario: &Scenario, server: &str) -> Option<Kept> {
-    let measured = |point: &Point| {
-        let value = point.case(server)?.value()?;
-        (value.median > 0.0).then_some((point.x, value))
-    };
-    let (first_x, first): (f64, Estimate) = measured(scenario.points.first()?)?;
-    let (idle, last) = scenario.points.iter().rev().find_map(measured)?;
-    let share = last.median / first.median;
-    let surely_held = share >= KEPT_MIN && last.low / first.high >= KEPT_AT_WORST;
-    let surely_lost = share < KEPT_MIN && last.high < first.low;
-    let name = server.to_owned();
-    (idle > first_x).then_some(Kept { name, share, idle, surely_held, surely_lost })
+/// The 95 % interval of a slope, if the results have one.
+pub(super) fn slope_interval(fit: &Fit) -> Option<(f64, f64)> {
+    let (low, high) = (fit.slope_low?, fit.slope_high?);
+    (fit.slope.is_finite() && low.is_finite() && high.is_finite()).then_some((low, high))
 }
 
-/// How many comparisons came out how.
+/// The number of comparisons with each verdict.
 fn tally(results: &Results) -> String {
     let mut counts = [0usize; 3];
     for scenario in &results.scenarios {
@@ -142,12 +184,12 @@ fn tally(results: &Results) -> String {
             }
         }
     }
-    let [faster, slower, neither] = counts;
-    match faster + slower + neither {
+    let [better, worse, neither] = counts;
+    match better + worse + neither {
         0 => "Nothing in this run can be compared.".to_owned(),
         all => format!(
-            "Of {all} comparisons with a reference server, {faster} came out faster, {slower} \
-             slower and {neither} not distinguishable."
+            "Of {all} comparisons with a reference server, {better} came out better, {worse} worse \
+             and {neither} not distinguishable."
         ),
     }
 }
@@ -160,8 +202,8 @@ fn verdict_index(verdict: Verdict) -> usize {
     }
 }
 
-/// What a scenario found at its most telling point, in a sentence.
-pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<String> {
+/// The verdicts of a scenario at its most telling point, in a sentence.
+pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<Finding> {
     let compared = |case: &Case| case.comparison(scenario.metric).is_some();
     let point = scenario.telling_point(compared)?;
     let mut groups: [Vec<(f64, String)>; 3] = Default::default();
@@ -176,39 +218,37 @@ pub(super) fn answer(results: &Results, scenario: &Scenario) -> Option<String> {
             groups[2].push((0.0, server.name.clone()));
         } else {
             let text = format!("{} ({})", server.name, Unit::Ratio.format(ratio));
-            groups[verdict_index(found.verdict)].push((-ratio.ln().abs(), text)); // farthest first
+            // Sorting puts the largest difference first.
+            groups[verdict_index(found.verdict)].push((-ratio.ln().abs(), text));
         }
     }
+    let verdicts = [Verdict::Faster, Verdict::Slower, Verdict::NotDistinguishable];
     let mut parts = Vec::new();
-    for (heading, mut group) in ["faster", "slower", "not distinguishable"].iter().zip(groups) {
+    for (verdict, mut group) in verdicts.into_iter().zip(groups) {
         group.sort_by(|a, b| a.0.total_cmp(&b.0));
         let each: Vec<String> = group.into_iter().map(|(_, text)| text).collect();
         if !each.is_empty() {
-            parts.push(format!("{heading}: {}", list(&each)));
+            parts.push(format!("{}: {}", view::verdict(scenario.metric, verdict), list(&each)));
         }
     }
     if !unranked.is_empty() {
         parts.push(format!("not ranked: {}", list(&unranked)));
     }
     let (metric, _) = view::metric(scenario.metric);
-    (!parts.is_empty()).then(|| {
-        format!(
-            "{} at {}, against {}: {}.",
-            capitalised(metric),
-            point.label,
-            scenario.reference,
-            parts.join("; ")
-        )
+    let (metric, label) = (capitalised(metric), &point.label);
+    (!parts.is_empty()).then(|| Finding {
+        text: format!("{metric} at {label}, against {}: {}.", scenario.reference, parts.join("; ")),
+        reach: Reach::of(scenario.metric),
     })
 }
 
-/// A share to whole per cent, below one to tenths: more would claim more than a sentence can hold.
+/// Rounds a share to whole per cent, and below one per cent to tenths. A sentence cannot hold more.
 fn whole(share: f64) -> f64 {
     let steps = if share < 0.01 { 1000.0 } else { 100.0 };
     (share * steps).round() / steps
 }
 
-/// A list that stops after [`NAMES_MAX`].
+/// A list of at most [`NAMES_MAX`] entries, with the number of the others.
 fn names(all: &[String]) -> String {
     if all.len() <= NAMES_MAX {
         return list(all);
@@ -218,7 +258,7 @@ fn names(all: &[String]) -> String {
     list(&some)
 }
 
-/// `text` with its first letter as a capital.
+/// `text` with a capital as its first letter.
 pub(super) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
@@ -236,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_whole_per_cent_unless_that_would_be_none() {
-        assert_eq!(Unit::Share.format(whole(0.9749)), "97 %");
-        assert_eq!(Unit::Share.format(whole(0.00321)), "0.3 %");
+    fn shares_are_whole_per_cent_and_tenths_below_one_per_cent() {
+        assert_eq!(Unit::Share.format(whole(0.9749)), "97\u{a0}%");
+        assert_eq!(Unit::Share.format(whole(0.00321)), "0.3\u{a0}%");
     }
 }

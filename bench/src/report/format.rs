@@ -1,18 +1,19 @@
-//! Figures for people: three significant digits, and a unit on everything.
+//! Numbers as text for people: three significant digits, and a unit on every number.
 
 use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
 use loadgen::report::group_digits;
 
-/// What stands where a number should.
-const UNAVAILABLE: &str = "unavailable";
+/// The text in place of a number that was not measured.
+pub(super) const UNAVAILABLE: &str = "unavailable";
 
-/// What a number stands for, and so how it is written.
+/// The kind of a number, which decides how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// A pure number, such as messages per second: "12.3k".
     Number,
-    /// Something that is counted, such as connections: "10 000".
+    /// A count, such as connections: "10 000".
     Count,
     /// A share of 1: "25 %".
     Share,
@@ -29,7 +30,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// `value` with its unit. What is not a finite number is "unavailable".
+    /// Returns `value` with its unit, or "unavailable" if `value` is not finite.
     pub(super) fn format(self, value: f64) -> String {
         if !value.is_finite() {
             return UNAVAILABLE.to_owned();
@@ -40,7 +41,7 @@ impl Unit {
                 scaled(value, &steps, "")
             }
             Unit::Count => grouped(value),
-            Unit::Share => format!("{} %", digits(value * 100.0)),
+            Unit::Share => format!("{}\u{a0}%", digits(value * 100.0)),
             Unit::Ratio => format!("{}×", Unit::Number.format(value)),
             Unit::Nanoseconds => {
                 scaled(value, &[(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")], "\u{a0}")
@@ -59,7 +60,7 @@ impl Unit {
     }
 }
 
-/// `value` in the largest of `steps` (largest first) in which it is at least 1.
+/// Returns `value` in the largest of `steps` in which it is at least 1. `steps` descend.
 fn scaled(value: f64, steps: &[(f64, &str)], space: &str) -> String {
     let fits = |(size, _): &&(f64, &str)| significant(value / size).abs() >= 1.0;
     match steps.iter().find(fits).or(steps.last()) {
@@ -68,7 +69,7 @@ fn scaled(value: f64, steps: &[(f64, &str)], space: &str) -> String {
     }
 }
 
-/// `value` to three significant digits, without trailing zeros.
+/// Returns `value` with three significant digits and without trailing zeros.
 pub(super) fn digits(value: f64) -> String {
     if !value.is_finite() {
         return UNAVAILABLE.to_owned();
@@ -84,6 +85,7 @@ pub(super) fn digits(value: f64) -> String {
     trimmed(value, (2.0 - magnitude).max(0.0) as usize)
 }
 
+/// Returns `value` with at most `decimals` decimal places and without trailing zeros.
 fn trimmed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     if text.contains('.') {
@@ -93,14 +95,14 @@ fn trimmed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// `value` rounded to three significant digits, as decimal digits are: 0.3, not
-/// 0.30000000000000004.
+/// Rounds `value` to three significant decimal digits: 0.3, not 0.30000000000000004.
 fn significant(value: f64) -> f64 {
     let rounded = format!("{value:.2e}").parse().unwrap_or(value);
     if f64::is_finite(rounded) { rounded } else { value }
 }
 
-/// An integer in groups of three digits; what is no integer keeps three significant digits.
+/// Returns an integer with its digits in groups of three, and another number with three significant
+/// digits.
 fn grouped(value: f64) -> String {
     if value.fract() != 0.0 || value.abs() >= 1e15 {
         return digits(value);
@@ -108,7 +110,7 @@ fn grouped(value: f64) -> String {
     group_digits(value, '\u{a0}')
 }
 
-/// Seconds as minutes and seconds: "3 min 20 s".
+/// Returns seconds as minutes and seconds: "3 min 20 s".
 pub(super) fn seconds(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return UNAVAILABLE.to_owned();
@@ -120,22 +122,19 @@ pub(super) fn seconds(seconds: f64) -> String {
     format!("{} min {} s", whole / 60, whole % 60)
 }
 
-/// A moment as "2026-01-31 12:00 UTC". The calendar is that of Howard Hinnant's `civil_from_days`.
+/// Returns a time as "2026-01-31 12:00 UTC". After the year 9999, it is "unavailable".
 pub(super) fn utc(unix_s: u64) -> String {
-    let days = unix_s / 86_400 + 719_468; // since 0000-03-01, so that a leap day ends its year
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute) = (unix_s / 3600 % 24, unix_s / 60 % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+    const YEAR_10000: u64 = 253_402_300_800;
+    if unix_s >= YEAR_10000 {
+        return UNAVAILABLE.to_owned();
+    }
+    let time = UNIX_EPOCH + Duration::from_secs(unix_s);
+    let rfc_3339 = humantime::format_rfc3339_seconds(time).to_string();
+    let (minutes, _) = rfc_3339.split_at("2026-01-31T12:00".len());
+    format!("{} UTC", minutes.replace('T', " "))
 }
 
-/// "a", "a and b", "a, b and c".
+/// Returns "a", "a and b", or "a, b and c".
 pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
     let mut text = String::new();
     for (index, item) in items.iter().enumerate() {
@@ -154,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits_and_the_unit_that_suits_them() {
+    fn numbers_have_three_digits_and_the_unit_of_their_size() {
         let cases = [
             (Unit::Number, 0.0, "0"),
             (Unit::Number, 0.3, "0.3"),
@@ -164,7 +163,7 @@ mod tests {
             (Unit::Number, 0.000_001_2, "1.2e-6"),
             (Unit::Count, 10_000.0, "10\u{a0}000"),
             (Unit::Count, 900.0, "900"),
-            (Unit::Share, 0.25, "25 %"),
+            (Unit::Share, 0.25, "25\u{a0}%"),
             (Unit::Ratio, 1.054, "1.05×"),
             (Unit::Nanoseconds, 12_345.0, "12.3\u{a0}µs"),
             (Unit::Nanoseconds, 999_999.0, "1\u{a0}ms"),
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_unavailable_in_every_unit() {
+    fn a_value_that_is_not_finite_is_unavailable_in_every_unit() {
         use Unit::*;
         for unit in [Number, Count, Share, Ratio, Nanoseconds, Bytes, BytesPerSecond, Quantile] {
             for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -200,6 +199,8 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01 00:00 UTC");
         assert_eq!(utc(951_782_400), "2000-02-29 00:00 UTC");
         assert_eq!(utc(1_767_225_599), "2025-12-31 23:59 UTC");
+        assert_eq!(utc(253_402_300_799), "9999-12-31 23:59 UTC");
+        assert_eq!([utc(253_402_300_800), utc(u64::MAX)], ["unavailable", "unavailable"]);
     }
 
     #[test]

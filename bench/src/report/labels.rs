@@ -1,18 +1,19 @@
-//! Labels at the ends of lines, moved apart until none covers another.
+//! Labels at the ends of lines, moved apart until no label covers another.
 
-/// Where to put labels of `height` that would best stand at `wanted`, so that none overlaps and all
-/// lie between `top` and `bottom`: the smallest moves (least squares) that keep their order. When
-/// there is no room for all, they are spread evenly and overlap.
+/// Returns a place between `top` and `bottom` for each label of the given `height`. The ideal place
+/// of a label is in `wanted`. The labels keep their order and do not overlap, and the sum of the
+/// squared moves is the smallest possible. Without room for all, the labels are spread evenly and
+/// overlap.
 ///
-/// Less `n · height`, the place of the `n`-th label only has to be no less than the one's before
-/// it: that is isotonic regression, solved by pooling adjacent violators.
+/// Subtract `n · height` from the place of the `n`-th label. The places must then only not descend:
+/// this is isotonic regression, and pooling adjacent violators solves it.
 pub(super) fn spread(wanted: &[f64], height: f64, top: f64, bottom: f64) -> Vec<f64> {
     let gaps = wanted.len().saturating_sub(1).max(1) as f64;
     let height = height.min((bottom - top).max(0.0) / gaps);
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));
 
-    // Pools of labels that touch: the sum of their wishes, and how many they are.
+    // Pools of labels that touch: the sum of their ideal places, and their number.
     let mut pools: Vec<(f64, usize)> = Vec::new();
     let mean = |(sum, count): (f64, usize)| sum / count as f64;
     for (nth, index) in order.iter().enumerate() {
@@ -43,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_with_room_stay_where_they_are() {
+    fn labels_with_room_stay_at_their_ideal_place() {
         assert_eq!(spread(&[10.0, 50.0, 30.0], 10.0, 0.0, 100.0), [10.0, 50.0, 30.0]);
     }
 

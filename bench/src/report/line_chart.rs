@@ -1,23 +1,23 @@
-//! A chart of lines with their intervals, each named at its end.
+//! A chart of lines with intervals. The name of a line is at its end.
 
 use super::format::Unit;
 use super::labels::spread;
-use super::markup::{Attributes, Markup, Px};
 use super::palette::{Style, draw_marker};
 use super::picture::{LINE, MARGIN, NARROW_MAX, Picture, TEXT, fit, text_width};
 use super::scale::Scale;
+use super::svg::{Attributes, Px, Svg};
 
-/// Lines over a common pair of axes.
+/// Lines over one pair of axes.
 pub(super) struct LineChart {
     pub title: String,
     pub x: Axis,
     pub y: Axis,
     pub series: Vec<Series>,
-    /// Whether each point has a marker; a dense curve has one at its end.
+    /// Whether every point has a marker. Otherwise only the last point has a marker.
     pub markers: bool,
-    /// A line of y = x, and what it means.
+    /// The meaning of the line y = x, if the chart draws this line.
     pub diagonal: Option<&'static str>,
-    /// What a hollow marker means.
+    /// The meaning of a hollow marker.
     pub hollow: &'static str,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Axis {
     pub title: String,
     pub unit: Unit,
     pub scale: Scale,
-    /// The values to name; `None`: round ones.
+    /// The values with a tick; `None`: round values of the scale.
     pub ticks: Option<Vec<f64>>,
 }
 
@@ -43,9 +43,12 @@ pub(super) struct Mark {
     pub y: f64,
     /// The 95 % interval of y.
     pub interval: Option<(f64, f64)>,
-    /// Whether something makes the figure less trustworthy.
+    /// Whether the figure is less trustworthy, for a reason that `tip` gives.
     pub doubtful: bool,
-    /// What is shown when it is pointed at.
+    /// Whether a line leads here from the point before. Points that were measured in different ways
+    /// are not joined.
+    pub joined: bool,
+    /// The text that a pointer over the point shows.
     pub tip: String,
 }
 
@@ -58,13 +61,13 @@ struct Plot<'a> {
     bottom: f64,
 }
 
-/// Room between the ends of the lines and their names, for the leaders.
+/// Room between the ends of the lines and their names, in pixels.
 const GUTTER: f64 = 26.0;
-/// Room between the axes and the outermost points.
+/// Room between the axes and the outermost points, in pixels.
 const INSET: f64 = 8.0;
 
 impl LineChart {
-    /// Draws it `width` pixels wide; also says how high it became.
+    /// Draws the chart `width` pixels wide. Returns the drawing and its height in pixels.
     pub(super) fn draw(&self, width: f64) -> (Picture, f64) {
         let (mut picture, title_end) = Picture::new(&self.title, self.description(), width);
         let names = self.series.iter().map(|series| text_width(&series.name, TEXT) + 12.0);
@@ -114,7 +117,7 @@ impl LineChart {
 }
 
 impl Axis {
-    /// What is named along it: value and text.
+    /// The ticks of the axis: value and text.
     fn ticks(&self, count: usize) -> Vec<(f64, String)> {
         let values = self.ticks.clone().unwrap_or_else(|| self.scale.ticks(self.unit, count));
         values.into_iter().map(|value| (value, self.unit.format(value))).collect()
@@ -157,7 +160,7 @@ impl Plot<'_> {
         if let Scale::Log { low, zero: true, .. } = self.chart.x.scale
             && let (Some(zero), Some(low)) = (self.x(0.0), self.x(low))
         {
-            // The logarithm begins only here: a break in the axis says so.
+            // A break in the axis shows that the logarithmic part begins here.
             let x = (zero + low) / 2.0;
             picture.rect("card", (x - 3.0, self.bottom - 3.0), (6.0, 6.0));
             for x in [x - 3.0, x + 3.0] {
@@ -169,7 +172,7 @@ impl Plot<'_> {
         picture.text("soft", "middle", title_at, &self.chart.x.title);
     }
 
-    /// y = x, as far as both axes have it.
+    /// Draws y = x over the range that both axes share.
     fn draw_diagonal(&self, picture: &mut Picture, meaning: &str) {
         let inside = |scale: Scale, value: f64| {
             scale.place(value).is_some_and(|place| (0.0..=1.0).contains(&place))
@@ -223,31 +226,27 @@ impl Plot<'_> {
         }
     }
 
-    fn draw_line(&self, group: &mut Markup, series: &Series) {
-        let path = |points: &[(f64, f64)]| -> String {
-            let pair = |(index, (x, y)): (usize, &(f64, f64))| {
-                format!("{}{} {}", if index == 0 { 'M' } else { 'L' }, Px(*x), Px(*y))
-            };
-            points.iter().enumerate().map(pair).collect()
-        };
+    fn draw_line(&self, group: &mut Svg, series: &Series) {
         let place = |x: f64, y: f64| Some((self.x(x)?, self.y(y)?.clamp(self.top, self.bottom)));
         let interval = |mark: &Mark| {
             let (low, high) = mark.interval?;
             Some((place(mark.x, low)?, place(mark.x, high)?))
         };
-        let intervals: Vec<_> = series.marks.iter().filter_map(interval).collect();
-        if intervals.len() > 1 {
-            let there = intervals.iter().map(|(low, _)| *low);
-            let back = intervals.iter().rev().map(|(_, high)| *high);
-            let outline: Vec<_> = there.chain(back).collect();
-            group.leaf("path", &[("class", &"band"), ("d", &(path(&outline) + "Z"))]);
-        }
-        let points: Vec<_> = series.marks.iter().filter_map(|mark| self.place(mark)).collect();
-        if points.len() > 1 {
-            group.leaf("path", &[("class", &"line"), ("d", &path(&points))]);
-        }
-        for (low, high) in &intervals {
-            group.leaf("path", &[("class", &"reach"), ("d", &path(&[*low, *high]))]);
+        for piece in series.marks.chunk_by(|_, mark| mark.joined) {
+            let intervals: Vec<_> = piece.iter().filter_map(interval).collect();
+            if intervals.len() > 1 {
+                let there = intervals.iter().map(|(low, _)| *low);
+                let back = intervals.iter().rev().map(|(_, high)| *high);
+                let outline: Vec<_> = there.chain(back).collect();
+                group.leaf("path", &[("class", &"band"), ("d", &(path(&outline) + "Z"))]);
+            }
+            let points: Vec<_> = piece.iter().filter_map(|mark| self.place(mark)).collect();
+            if points.len() > 1 {
+                group.leaf("path", &[("class", &"line"), ("d", &path(&points))]);
+            }
+            for (low, high) in &intervals {
+                group.leaf("path", &[("class", &"reach"), ("d", &path(&[*low, *high]))]);
+            }
         }
         let last = series.marks.len().saturating_sub(1);
         for (index, mark) in series.marks.iter().enumerate() {
@@ -257,11 +256,19 @@ impl Plot<'_> {
                 if self.chart.markers || index == last {
                     draw_marker(group, series.style, at, mark.doubtful);
                 }
-                // A marker is small for a finger or an unsteady hand.
+                // The target is larger than the marker, for fingers and unsteady hands.
                 let target: Attributes =
                     &[("class", &"target"), ("cx", &Px(at.0)), ("cy", &Px(at.1)), ("r", &9)];
                 group.leaf("circle", target);
             });
         }
     }
+}
+
+/// The path data of straight lines through `points`.
+fn path(points: &[(f64, f64)]) -> String {
+    let pair = |(index, (x, y)): (usize, &(f64, f64))| {
+        format!("{}{} {}", if index == 0 { 'M' } else { 'L' }, Px(*x), Px(*y))
+    };
+    points.iter().enumerate().map(pair).collect()
 }

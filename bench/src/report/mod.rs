@@ -1,17 +1,19 @@
-//! The report to look at: one page that loads nothing, and each of its charts as a file.
+//! The report of a run: tables in the terminal, one page that loads nothing, and each chart as a
+//! file.
 //!
 //! ```text
-//! write ── page ─┬─ finding     what was found, in sentences
-//!                ├─ figures, costs ─┬─ line_chart, dot_plot, stack_chart
-//!                │                  └─ picture, scale, labels, palette
+//! write ── page ─┬─ finding, reach   what was found, in sentences
+//!                ├─ figures, costs, noise ─┬─ line_chart, dot_plot, stack_chart
+//!                │                         └─ picture, scale, labels, palette
 //!                └─ table
-//! terminal: the tables of a run, for the terminal
-//! format: figures for people   markup: nothing unescaped   view: what all ask of the results
+//! terminal ── columns, text_table
+//! format: numbers as text   svg: a writer that escapes   view: what all ask of the results
 //! ```
 //!
-//! The SVG is written by hand. A chart here is a few dozen elements; a plotting library draws them,
-//! but gives them neither classes (so no dark mode, and no tips), nor labels that keep out of each
-//! other's way, nor a description for those who cannot see it.
+//! maud writes the HTML. The charts have their own SVG writer. A chart is a few dozen elements, and
+//! a plotting library would draw them without three things: classes (for the dark mode and the
+//! tips), labels that do not cover each other, and a description for readers who do not see the
+//! picture.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,28 +34,31 @@ mod finding;
 mod format;
 mod labels;
 mod line_chart;
-mod markup;
+mod noise;
 mod page;
 mod palette;
 mod picture;
+mod reach;
 mod scale;
 mod stack_chart;
+mod svg;
 mod table;
 pub mod terminal;
 mod view;
 
 const CHART_CSS: &str = include_str!("chart.css");
 
-/// Width of a chart in a file of its own, in pixels.
+/// Width of a chart in a file, in pixels.
 const FILE_WIDTH: f64 = 860.0;
 
 /// Writes `report.html` and an SVG file for each chart to `dir`, which must exist. `headline.svg`
-/// is the chart of the page's first sentence. The charts of an earlier report that this one does not
-/// have are removed.
+/// is the chart of the page's first sentence. Removes the charts of an earlier report that this
+/// report does not have.
 ///
 /// # Errors
-/// What writing a file says. A file of an earlier report is replaced only by a whole one; nothing
-/// half-written stays behind.
+///
+/// Fails if a file cannot be written. A file of an earlier report is replaced only by a whole file,
+/// and no temporary file remains.
 pub fn write(results: &Results, dir: &Path) -> io::Result<()> {
     let palette = Palette::of(&results.servers);
     let figures: Vec<Vec<Figure>> = results
@@ -67,7 +72,7 @@ pub fn write(results: &Results, dir: &Path) -> io::Result<()> {
         ("report.html".to_owned(), page.write()),
         ("headline.svg".to_owned(), headline_svg(results)),
     ]);
-    let noise_floor = figures::noise_floor(results, &palette);
+    let noise_floor = noise::noise_floor(results, &palette);
     for figure in figures.iter().flatten().chain(&noise_floor) {
         files.insert(format!("{}.svg", figure.slug), svg_file(figure, results));
     }
@@ -76,9 +81,9 @@ pub fn write(results: &Results, dir: &Path) -> io::Result<()> {
     remove_stale(dir, &files)
 }
 
-/// The curve of the headline as an SVG file: throughput beside ever more idle connections. It has a
-/// ground of its own, light or dark as the reader's system is, and so is readable on any page.
-/// Without such a scenario in `results`, a picture that says so.
+/// Returns the chart of the headline as an SVG file: throughput against idle connections. It has
+/// its own background, light or dark as the reader's system, so it is readable on any page. Without
+/// the scenario in `results`, the picture says that it was not measured.
 pub fn headline_svg(results: &Results) -> String {
     let palette = Palette::of(&results.servers);
     match headline(results, &palette) {
@@ -95,14 +100,14 @@ pub fn headline_svg(results: &Results) -> String {
 
 fn headline(results: &Results, palette: &Palette) -> Option<Figure> {
     let scenario = finding::headline_scenario(results)?;
-    Artist { results, palette, scenario }.metric()
+    Artist { results, palette, scenario }.metric().into_iter().next()
 }
 
 fn svg_file(figure: &Figure, results: &Results) -> String {
     figure.draw_file(FILE_WIDTH, &origin(results)).into_string()
 }
 
-/// Which run a picture is from.
+/// The run of a picture, in words.
 fn origin(results: &Results) -> String {
     let kind = if results.quick { "quick run" } else { "run" };
     let part = if results.complete { "" } else { ", stopped before its end" };
@@ -111,8 +116,8 @@ fn origin(results: &Results) -> String {
     format!("{kind} of {when}{part}, {cpus} processors, loopback, seed {seed}")
 }
 
-/// Removes the charts that an earlier report wrote and this one did not: beside this page they would
-/// pass for its own. A picture that somebody else put there stays.
+/// Removes the charts that an earlier report wrote and this report did not: a reader would take
+/// them for charts of this report. All other pictures stay.
 fn remove_stale(dir: &Path, files: &BTreeMap<String, String>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -125,7 +130,7 @@ fn remove_stale(dir: &Path, files: &BTreeMap<String, String>) -> io::Result<()> 
     Ok(())
 }
 
-/// Whether a file begins as the chart of this name does.
+/// Whether a file begins like the chart of this name.
 fn is_chart(path: &Path, slug: &str) -> io::Result<bool> {
     if !path.is_file() {
         return Ok(false);

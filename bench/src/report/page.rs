@@ -1,307 +1,337 @@
-//! The page: the finding, its curve, then scenario by scenario the evidence.
+//! The page: the finding, its chart, then the evidence, scenario by scenario.
 
-use crate::cost::Reading;
-use crate::results::{Environment, Point, Results, Scenario};
+use std::collections::BTreeSet;
 
-use super::figures::{Figure, farthest_control, noise_floor, slugged};
-use super::finding;
-use super::format::{self, Unit, digits};
-use super::markup::{Attributes, Markup};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::results::{Environment, Fit, Point, Reading, Results, Scenario};
+
+use super::figures::{Figure, slugged};
+use super::finding::{self, Finding};
+use super::format::{self, Unit, digits, list};
+use super::noise::{farthest_control, noise_floor};
 use super::palette::Palette;
+use super::reach::Reach;
+use super::svg::harmless_text;
 use super::{table, view};
 
-/// Nothing is loaded and nothing is run: whatever a name may smuggle in, there is no script to
-/// start.
+/// The page loads nothing and runs nothing. A script in a server's name cannot start.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
-/// Widths that charts are drawn for: across the page, in half of it, and on a phone.
+/// Widths of charts in pixels: across the page, in half of it, and on a phone.
 const WHOLE: f64 = 1080.0;
 const HALF: f64 = 530.0;
 const PHONE: f64 = 362.0;
 
-/// Columns of a table of fits, and how they are set.
-const FIT_HEADS: [(&str, &str); 7] = [
-    ("server", ""),
-    ("slope", ""),
-    ("unit", "text"),
-    ("at 0", ""),
-    ("R²", ""),
-    ("points", ""),
-    ("what", "text"),
-];
+/// The columns of a table of fits.
+const FIT_HEADS: [&str; 6] = ["server", "slope", "at 0", "R²", "points", "left out"];
 
-/// A control that strays farther than this says that the machine was not quiet.
+/// With a control this far from 1, a notice says that the machine was not quiet.
 const NOISY: f64 = 1.1;
 
-/// What the page is made of.
+/// The parts of the page.
 pub(super) struct Page<'a> {
     pub results: &'a Results,
     pub palette: &'a Palette,
     /// The figures of each scenario, in the order of the scenarios.
     pub figures: &'a [Vec<Figure>],
-    /// The curve to open with.
+    /// The chart below the headline.
     pub headline: Option<Figure>,
 }
 
 impl Page<'_> {
     /// The whole page.
     pub(super) fn write(&self) -> String {
-        let mut page = Markup::default();
-        page.literal("<!DOCTYPE html>\n");
-        page.element("html", &[("lang", &"en")], |page| {
-            page.element("head", &[], |page| self.write_head(page));
-            page.element("body", &[], |page| {
-                page.element("header", &[], |page| self.write_opening(page));
-                page.element("main", &[], |page| {
-                    for (scenario, figures) in self.results.scenarios.iter().zip(self.figures) {
-                        self.write_scenario(page, scenario, figures);
+        let scenarios = self.results.scenarios.iter().zip(self.figures);
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                (head())
+                body {
+                    (self.opening())
+                    main {
+                        @for (scenario, figures) in scenarios {
+                            (self.scenario(scenario, figures))
+                        }
+                        (self.noise())
+                        (self.environment())
                     }
-                    self.write_noise(page);
-                    self.write_environment(page);
-                });
-                page.element("footer", &[], write_footer);
-            });
-        });
-        page.into_string()
+                    (footer())
+                }
+            }
+        };
+        // maud escapes what could become an element. A browser obeys other characters as well.
+        harmless_text(&page.into_string())
     }
 
-    fn write_head(&self, page: &mut Markup) {
-        page.leaf("meta", &[("charset", &"utf-8")]);
-        let policy: Attributes =
-            &[("http-equiv", &"Content-Security-Policy"), ("content", &POLICY)];
-        page.leaf("meta", policy);
-        page.leaf(
-            "meta",
-            &[("name", &"viewport"), ("content", &"width=device-width, initial-scale=1")],
-        );
-        page.leaf("link", &[("rel", &"icon"), ("href", &"data:,")]);
-        page.text_element("title", &[], "One echo server, every I/O model, compared");
-        page.element("style", &[], |page| {
-            page.literal(include_str!("page.css"));
-            page.literal(super::CHART_CSS);
-        });
-    }
-
-    fn write_opening(&self, page: &mut Markup) {
+    fn opening(&self) -> Markup {
         let results = self.results;
-        let kicker = "The same TCP echo server, once per I/O model, measured side by side";
-        page.text_element("p", &[("class", &"kicker")], kicker);
-        page.text_element("h1", &[], finding::headline(results));
-        if let Some(law) = finding::law(results) {
-            page.text_element("p", &[("class", &"law")], law);
-        }
-        let servers = results.without_control().count();
+        let headline = finding::headline(results);
         let meta = format!(
-            "{} · {servers} servers · {} scenarios · {} · {} processors, {}",
+            "{} · {} servers · {} scenarios · {} · {} processors, {}",
             format::utc(results.started_unix_s),
+            results.without_control().count(),
             results.scenarios.len(),
             format::seconds(results.elapsed_s),
             results.environment.cpus,
             results.environment.layout
         );
-        page.text_element("p", &[("class", &"meta")], meta);
-        for notice in notices(results) {
-            page.text_element("p", &[("class", &"notice")], notice);
-        }
-        if let Some(figure) = &self.headline {
-            write_figure(page, figure, WHOLE, "headline", "headline.svg");
-        }
-        page.element("nav", &[("aria-label", &"Scenarios")], |page| {
-            page.element("ul", &[], |page| {
-                let names = results.scenarios.iter().map(|scenario| scenario.name.as_str());
-                for name in names.chain(["noise floor", "environment"]) {
-                    page.element("li", &[], |page| {
-                        page.text_element("a", &[("href", &format!("#{}", slugged(name)))], name);
-                    });
+        let names = results.scenarios.iter().map(|scenario| scenario.name.as_str());
+        html! {
+            header {
+                p.kicker { "The same TCP echo server, once per I/O model, measured side by side" }
+                h1 { (headline.text) }
+                p.meta { "Reach: " (reach(headline.reach)) }
+                @if let Some(law) = finding::law(results) { (sentence("law", &law)) }
+                p.meta { (meta) }
+                @for notice in notices(results) { p.notice { (notice) } }
+                @if let Some(chart) = &self.headline {
+                    (figure(chart, WHOLE, "headline", "headline.svg"))
                 }
-            });
-        });
-    }
-
-    fn write_scenario(&self, page: &mut Markup, scenario: &Scenario, figures: &[Figure]) {
-        let results = self.results;
-        page.element("section", &[("id", &slugged(&scenario.name))], |page| {
-            page.text_element("h2", &[], &scenario.name);
-            page.text_element("p", &[("class", &"question")], &scenario.question);
-            if let Some(answer) = finding::answer(results, scenario) {
-                page.text_element("p", &[("class", &"answer")], answer);
-            }
-            for note in &scenario.notes {
-                page.text_element("p", &[("class", &"notice")], note);
-            }
-            let on_top = scenario.name == finding::HEADLINE_SCENARIO && self.headline.is_some();
-            if on_top {
-                let text = "Its first chart is at the top of this page.";
-                page.text_element("p", &[("class", &"soft")], text);
-            }
-            page.element("div", &[("class", &"figures")], |page| {
-                for figure in figures.iter().skip(usize::from(on_top)) {
-                    write_figure(page, figure, HALF, &figure.slug, &format!("{}.svg", figure.slug));
-                }
-            });
-            self.write_fits(page, scenario);
-            let telling = scenario.telling_point(|case| case.value().is_some());
-            for point in &scenario.points {
-                let open = telling.is_some_and(|telling| telling.x == point.x);
-                self.write_point(page, scenario, point, open);
-            }
-            write_method(page, scenario);
-        });
-    }
-
-    /// The table of a point, behind its label unless `open`.
-    fn write_point(&self, page: &mut Markup, scenario: &Scenario, point: &Point, open: bool) {
-        let attributes: Attributes = if open { &[("open", &"")] } else { &[] };
-        page.element("details", attributes, |page| {
-            page.text_element("summary", &[], format!("Figures, {}", point.label));
-            table::write(page, self.results, self.palette, scenario, point);
-        });
-    }
-
-    /// The law that each server's cost follows along the axis.
-    fn write_fits(&self, page: &mut Markup, scenario: &Scenario) {
-        if scenario.fits.is_empty() {
-            return;
-        }
-        page.text_element("h3", &[], "How the cost grows");
-        let label = format!("{}: growth", scenario.name);
-        let scroll: Attributes =
-            &[("class", &"scroll"), ("role", &"region"), ("tabindex", &0), ("aria-label", &label)];
-        page.element("div", scroll, |page| {
-            page.element("table", &[], |page| {
-                let caption = "The straight line through a server's points. R² is the share of \
-                               the variation that the line explains; it means nothing where the \
-                               slope is about 0.";
-                page.text_element("caption", &[], caption);
-                page.element("thead", &[], |page| {
-                    page.element("tr", &[], |page| {
-                        for (head, class) in FIT_HEADS {
-                            let attributes: Attributes = &[("scope", &"col"), ("class", &class)];
-                            page.text_element("th", attributes, head);
+                (legend())
+                nav aria-label="Scenarios" {
+                    ul {
+                        @for name in names.chain(["noise floor", "environment"]) {
+                            li { a href={ "#" (slugged(name)) } { (name) } }
                         }
-                    });
-                });
-                page.element("tbody", &[], |page| {
-                    for fit in &scenario.fits {
-                        page.element("tr", &[], |page| {
-                            page.element("th", &[("scope", &"row")], |page| {
-                                table::write_key(page, self.palette.style(&fit.server));
-                                page.text(&fit.server);
-                            });
-                            let number = |value| Unit::Number.format(value);
-                            page.text_element("td", &[], number(fit.slope));
-                            page.text_element("td", &[("class", &"text")], &fit.unit);
-                            page.text_element("td", &[], number(fit.intercept));
-                            page.text_element("td", &[], number(fit.r_squared));
-                            page.text_element("td", &[], fit.points);
-                            page.text_element("td", &[("class", &"text")], &fit.quantity);
-                        });
                     }
-                });
-            });
-        });
-    }
-
-    fn write_noise(&self, page: &mut Markup) {
-        page.element("section", &[("id", &slugged("noise floor"))], |page| {
-            page.text_element("h2", &[], "Noise floor");
-            let text = "One server took part twice, under two names. What tells these two apart \
-                        is chance, so no difference smaller than theirs is claimed anywhere on \
-                        this page.";
-            page.text_element("p", &[("class", &"question")], text);
-            match noise_floor(self.results, self.palette) {
-                Some(figure) => {
-                    write_figure(page, &figure, WHOLE, &figure.slug, "noise-floor.svg");
-                }
-                None => {
-                    let text = "unavailable: no control was measured, so nothing is ranked";
-                    page.text_element("p", &[], text);
                 }
             }
-        });
+        }
     }
 
-    fn write_environment(&self, page: &mut Markup) {
-        page.element("section", &[("id", &"environment")], |page| {
-            page.text_element("h2", &[], "Environment");
-            page.element("dl", &[], |page| {
-                for (term, value) in environment(self.results) {
-                    page.text_element("dt", &[], term);
-                    page.text_element("dd", &[], value);
+    fn scenario(&self, scenario: &Scenario, figures: &[Figure]) -> Markup {
+        let on_top = scenario.name == finding::HEADLINE_SCENARIO && self.headline.is_some();
+        let telling = scenario.telling_point(|case| case.finite_value().is_some());
+        html! {
+            section id=(slugged(&scenario.name)) {
+                h2 { (scenario.name) }
+                p.question { (scenario.question) }
+                @if let Some(answer) = finding::answer(self.results, scenario) {
+                    (sentence("answer", &answer))
                 }
-            });
-            page.element("details", &[], |page| {
-                page.text_element("summary", &[], "Servers and their command lines");
-                page.element("dl", &[], |page| {
-                    for server in &self.results.servers {
-                        page.element("dt", &[], |page| {
-                            table::write_key(page, self.palette.style(&server.name));
-                            page.text(&server.name);
-                        });
-                        page.element("dd", &[], |page| {
-                            page.text_element("code", &[], server.command.join(" "));
-                        });
+                @for note in &scenario.notes { p.notice { (note) } }
+                @if on_top { p.soft { "Its first chart is at the top of this page." } }
+                div.figures {
+                    @for one in figures.iter().skip(usize::from(on_top)) {
+                        (figure(one, HALF, &one.slug, &format!("{}.svg", one.slug)))
                     }
-                });
-            });
-        });
+                }
+                (self.fits(scenario))
+                @for point in &scenario.points {
+                    (self.point(scenario, point, telling.is_some_and(|one| one.x == point.x)))
+                }
+                (method(scenario))
+            }
+        }
+    }
+
+    /// The table of a point. The reader has to open it, unless `open` is set.
+    fn point(&self, scenario: &Scenario, point: &Point, open: bool) -> Markup {
+        html! {
+            details open[open] {
+                summary { "Figures, " (point.label) }
+                (table::of_point(self.results, self.palette, scenario, point))
+            }
+        }
+    }
+
+    /// How the cost of each server grows along the axis: a table for each quantity.
+    fn fits(&self, scenario: &Scenario) -> Markup {
+        let kinds: BTreeSet<(&str, &str)> =
+            scenario.fits.iter().map(|fit| (fit.quantity.as_str(), fit.unit.as_str())).collect();
+        let body = |kind| {
+            html! {
+                thead { tr { @for head in FIT_HEADS { th scope="col" { (head) } } } }
+                tbody {
+                    @for fit in &scenario.fits {
+                        @if (fit.quantity.as_str(), fit.unit.as_str()) == kind {
+                            (self.fit(fit, scenario))
+                        }
+                    }
+                }
+            }
+        };
+        let unfitted = scenario.name == finding::HEADLINE_SCENARIO && scenario.points.len() > 2;
+        html! {
+            @for (quantity, unit) in &kinds {
+                h3 { "How " (quantity) " grows, in " (unit) }
+                p.soft {
+                    "The straight line through a server's points, by least squares. The range \
+                     below a slope is its 95 % interval. A range that includes 0 shows no growth, \
+                     and its upper end is the bound. R² is the share of the variation that the \
+                     line explains. A point is left out if it would decide the slope alone \
+                     (leverage above 0.8), or if the servers took turns of another length there."
+                }
+                (table::scrolling(&format!("{}: growth", scenario.name), &body((*quantity, *unit))))
+            }
+            @if kinds.is_empty() && unfitted {
+                p.soft {
+                    "No straight line is fitted to the cost: too few points remain without those \
+                     that would decide the slope alone (leverage above 0.8)."
+                }
+            }
+        }
+    }
+
+    fn fit(&self, fit: &Fit, scenario: &Scenario) -> Markup {
+        let unit = view::axis_unit(&scenario.axis);
+        let left_out: Vec<String> = fit.left_out.iter().map(|x| unit.format(*x)).collect();
+        let number = |value| Unit::Number.format(value);
+        html! {
+            tr {
+                th scope="row" { (table::key(self.palette.style(&fit.server))) (fit.server) }
+                td {
+                    (number(fit.slope))
+                    small {
+                        @match finding::slope_interval(fit) {
+                            Some(interval) => { (table::range(interval, Unit::Number)) }
+                            None => { "interval " (format::UNAVAILABLE) }
+                        }
+                    }
+                }
+                td { (number(fit.intercept)) }
+                td { (number(fit.r_squared)) }
+                td { (fit.points) }
+                td { @if left_out.is_empty() { "none" } @else { (list(&left_out)) } }
+            }
+        }
+    }
+
+    fn noise(&self) -> Markup {
+        html! {
+            section id=(slugged("noise floor")) {
+                h2 { "Noise floor" }
+                p.question {
+                    "One server took part twice, under two names. The difference between the two \
+                     is chance. A verdict on this page needs a difference that exceeds it."
+                }
+                @match noise_floor(self.results, self.palette) {
+                    Some(chart) => { (figure(&chart, WHOLE, &chart.slug, "noise-floor.svg")) }
+                    None => { p { "unavailable: no control was measured, so no server is ranked" } }
+                }
+            }
+        }
+    }
+
+    fn environment(&self) -> Markup {
+        html! {
+            section #environment {
+                h2 { "Environment" }
+                dl {
+                    @for (term, value) in environment(self.results) { dt { (term) } dd { (value) } }
+                }
+                details {
+                    summary { "Servers and their command lines" }
+                    dl {
+                        @for server in &self.results.servers {
+                            dt { (table::key(self.palette.style(&server.name))) (server.name) }
+                            dd { code { (server.command.join(" ")) } }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
-/// What a reader must know before believing anything.
+fn head() -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta http-equiv="Content-Security-Policy" content=(POLICY);
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            link rel="icon" href="data:,";
+            title { "One echo server, every I/O model, compared" }
+            style {
+                (PreEscaped(include_str!("page.css")))
+                (PreEscaped(super::CHART_CSS))
+            }
+        }
+    }
+}
+
+/// What the reader must know before the figures.
 fn notices(results: &Results) -> Vec<String> {
     let mut notices = Vec::new();
     if !results.complete {
         notices.push(
-            "This run was stopped before its end: what is here is valid, but some is missing.",
+            "This run was stopped before its end. The figures here are valid; others are missing."
+                .to_owned(),
         );
     }
     if results.quick {
-        notices
-            .push("This was a quick run: its intervals are wide, and it is no basis for a claim.");
+        let text = "This was a quick run. Its intervals are wide, so do not base a claim on it.";
+        notices.push(text.to_owned());
     }
-    let mut notices: Vec<String> = notices.into_iter().map(str::to_owned).collect();
-    let strays = results.scenarios.iter().filter_map(farthest_control);
-    let worst = strays.max_by(|a, b| a.1.strays().total_cmp(&b.1.strays()));
+    let controls = results.scenarios.iter().filter_map(farthest_control);
+    let worst = controls.max_by(|a, b| a.1.strays().total_cmp(&b.1.strays()));
     if let Some((place, floor)) = worst.filter(|(_, floor)| floor.strays() > NOISY) {
         let by = view::strayed(&floor);
         notices.push(format!(
-            "The machine was not quiet: in {place}, the same server differed from itself by up to {by}."
+            "The machine was not quiet: in {place}, the same server differed from itself by up to \
+             {by}."
         ));
     }
     notices
 }
 
-/// A chart for wide and one for narrow screens, the caption, and the way to the file.
-fn write_figure(page: &mut Markup, figure: &Figure, width: f64, id: &str, file: &str) {
-    page.element("figure", &[], |page| {
-        for (class, width) in [("wide", width), ("narrow", PHONE)] {
-            let drawing = figure.draw(width, &format!("{id}-{class}"));
-            page.element("div", &[("class", &class)], |page| page.append(&drawing));
-        }
-        page.element("figcaption", &[], |page| {
-            page.text(&figure.caption);
-            page.text(" ");
-            page.text_element("a", &[("href", &file)], "SVG file");
-        });
-    });
+/// A finding as a paragraph, with its reach.
+fn sentence(class: &str, finding: &Finding) -> Markup {
+    html! { p class=(class) { (finding.text) " " (reach(finding.reach)) } }
 }
 
-fn write_method(page: &mut Markup, scenario: &Scenario) {
-    page.element("details", &[], |page| {
-        page.text_element("summary", &[], "How it was measured");
-        page.text_element("p", &[], &scenario.method.text);
-        let mut statistics = "Figures are medians over the blocks with bootstrap 95 % intervals; \
-                              ratios are taken within a block, so that what disturbs a whole \
-                              block cancels out."
-            .to_owned();
-        if scenario.method.passes > 1 {
-            statistics += " What differed between the passes widens the intervals.";
+fn reach(reach: Reach) -> Markup {
+    html! { span.reach title=(reach.meaning()) { (reach.label()) } }
+}
+
+/// What each reach means.
+fn legend() -> Markup {
+    html! {
+        details {
+            summary { "Where else does a finding hold? Each one says its reach" }
+            dl {
+                @for one in Reach::ALL { dt { (reach(one)) } dd { (one.meaning()) } }
+            }
         }
-        page.text_element("p", &[], statistics);
-        let took = format!("It took {}.", format::seconds(scenario.method.elapsed_s));
-        page.text_element("p", &[], took);
-    });
+    }
+}
+
+/// A chart for wide and one for narrow screens, the caption, and the link to the file.
+fn figure(figure: &Figure, width: f64, id: &str, file: &str) -> Markup {
+    html! {
+        figure {
+            @for (class, width) in [("wide", width), ("narrow", PHONE)] {
+                div class=(class) { (figure.draw(width, &format!("{id}-{class}"))) }
+            }
+            figcaption { (figure.caption) " " a href=(file) { "SVG file" } }
+        }
+    }
+}
+
+fn method(scenario: &Scenario) -> Markup {
+    let passes = if scenario.method.passes > 1 {
+        " The bootstrap resamples passes first, so differences between passes widen an interval."
+    } else {
+        ""
+    };
+    html! {
+        details {
+            summary { "How it was measured" }
+            p { (scenario.method.text) }
+            p {
+                "Figures are medians over the blocks. Intervals are bootstrap 95 % intervals. A \
+                 ratio is taken within a block, so a disturbance of the whole block cancels \
+                 out."
+                (passes)
+            }
+            p {
+                "The percentiles p50 to p99.9 are different: they are over the messages of all \
+                 blocks together."
+            }
+            p { "It took " (format::seconds(scenario.method.elapsed_s)) "." }
+        }
+    }
 }
 
 fn environment(results: &Results) -> Vec<(&'static str, String)> {
@@ -346,7 +376,7 @@ fn environment(results: &Results) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A reading in words; without one, the reason.
+/// A reading as text, or the reason why there is none.
 fn written<T>(reading: &Reading<T>, text: impl Fn(&T) -> String) -> String {
     match reading {
         Reading::Measured(value) => text(value),
@@ -354,15 +384,17 @@ fn written<T>(reading: &Reading<T>, text: impl Fn(&T) -> String) -> String {
     }
 }
 
-fn write_footer(page: &mut Markup) {
-    page.element("p", &[], |page| {
-        page.text("The figures behind this page: ");
-        page.text_element("a", &[("href", &"report.json")], "report.json");
-        page.text(" and ");
-        page.text_element("a", &[("href", &"report.csv")], "report.csv");
-        page.text(
-            ". All of it was measured over loopback: it says what a model costs on this machine, \
-             and nothing about real networks.",
-        );
-    });
+fn footer() -> Markup {
+    html! {
+        footer {
+            p {
+                "The figures of this page: "
+                a href="report.json" { "report.json" }
+                " and "
+                a href="report.csv" { "report.csv" }
+                ". All traffic went over the loopback interface. The figures show what a model \
+                 costs on this machine. They show nothing about real networks."
+            }
+        }
+    }
 }

@@ -1,8 +1,8 @@
-//! Which colour, marker and line a server has: the same in every chart and table of every run.
+//! The colour, marker and line of a server: the same in every chart and table of every run.
 //!
-//! The hue and the marker say the package, so the I/O model; the line says the variant of it. They
-//! come from the server's place in the catalogue, not from its place in the run, so that a run of
-//! three servers paints them as a run of all does. The hues themselves are in `chart.css`.
+//! The hue and the marker show the package, which is the I/O model. The line shows the variant of
+//! the model. All three follow from the server's place in the catalogue, not from its place in the
+//! run, so a run of three servers looks like a run of all. `chart.css` defines the hues.
 
 use std::collections::BTreeMap;
 
@@ -10,30 +10,35 @@ use server_process::catalogue::{self, SERVERS};
 
 use crate::results::{Origin, ServerInfo};
 
-use super::markup::{Markup, Px};
+use super::svg::{Px, Svg};
 
-/// Hues of the packages of this workspace: `h0` … `h5`.
-const MODEL_HUES: usize = 6;
-/// Hue of the yardsticks.
-const YARDSTICK_HUE: usize = 6;
-/// Hue of servers that a user added.
-const GIVEN_HUE: usize = 7;
-/// Kinds of line: `d0` (solid) … `d6`.
-const LINES: usize = 7;
-/// The line of the A/A control, which has the hue of its original.
+/// Hues of the packages of this workspace: `h0` … `h6`. An eighth package has the first hue again,
+/// with a marker of its own.
+const MODEL_HUES: usize = 7;
+/// Markers of the packages of this workspace.
+const MODEL_MARKERS: usize = 8;
+/// Hue and marker of the yardsticks.
+const YARDSTICK: (usize, usize) = (7, 8);
+/// Hue and marker of servers that a user added.
+const GIVEN: (usize, usize) = (8, 9);
+/// Kinds of line: `d0` (solid) … `d8`.
+const LINES: usize = 9;
+/// The line of the A/A control, which has the hue and the marker of the reference.
 const CONTROL_LINE: usize = 2;
 
 /// The look of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Style {
-    /// Index of a hue, and of the marker that goes with it.
+    /// Index of a hue, `h0` … `h8` in the style sheet.
     pub hue: usize,
-    /// Index of a kind of line.
+    /// Index of a marker.
+    pub marker: usize,
+    /// Index of a kind of line, `d0` … `d8` in the style sheet.
     pub line: usize,
 }
 
 impl Style {
-    /// The classes that give an element this look.
+    /// The classes of the style sheet for this look.
     pub(super) fn class(self) -> String {
         format!("series h{} d{}", self.hue, self.line)
     }
@@ -48,21 +53,22 @@ impl Palette {
     pub(super) fn of(servers: &[ServerInfo]) -> Palette {
         let mut yardsticks = 0;
         let mut given = 0;
-        let mut next = |hue: usize| {
-            let count = if hue == YARDSTICK_HUE { &mut yardsticks } else { &mut given };
+        let mut next = |(hue, marker): (usize, usize)| {
+            let count = if (hue, marker) == YARDSTICK { &mut yardsticks } else { &mut given };
             *count += 1;
-            Style { hue, line: (*count - 1) % LINES }
+            Style { hue, marker, line: (*count - 1) % LINES }
         };
         let reference = servers.iter().find(|server| server.reference);
         let original = reference.and_then(|reference| in_catalogue(&reference.name));
         let look = |server: &ServerInfo| match server.origin {
-            Origin::Workspace => in_catalogue(&server.name).unwrap_or_else(|| next(GIVEN_HUE)),
-            Origin::Control => Style {
-                hue: original.map_or(YARDSTICK_HUE, |original| original.hue),
-                line: CONTROL_LINE,
-            },
-            Origin::Yardstick => next(YARDSTICK_HUE),
-            Origin::Given => next(GIVEN_HUE),
+            Origin::Workspace => in_catalogue(&server.name).unwrap_or_else(|| next(GIVEN)),
+            Origin::Control => {
+                let (hue, marker) =
+                    original.map_or(YARDSTICK, |original| (original.hue, original.marker));
+                Style { hue, marker, line: CONTROL_LINE }
+            }
+            Origin::Yardstick => next(YARDSTICK),
+            Origin::Given => next(GIVEN),
         };
         let looks: Vec<Style> = servers.iter().map(look).collect();
         Palette(servers.iter().map(|server| server.name.clone()).zip(looks).collect())
@@ -70,41 +76,46 @@ impl Palette {
 
     /// The look of the server called `name`.
     pub(super) fn style(&self, name: &str) -> Style {
-        self.0.get(name).copied().unwrap_or(Style { hue: GIVEN_HUE, line: 0 })
+        let (hue, marker) = GIVEN;
+        self.0.get(name).copied().unwrap_or(Style { hue, marker, line: 0 })
     }
 }
 
-/// Package by package the hues, variant by variant the lines.
+/// The look of a server of the catalogue: hue and marker by package, line by variant.
 fn in_catalogue(name: &str) -> Option<Style> {
     let server = SERVERS.iter().find(|server| server.name == name)?;
     let mut packages: Vec<&str> = SERVERS.iter().map(|server| server.package).collect();
     packages.dedup();
     let package = packages.iter().position(|package| *package == server.package)?;
     let variant = catalogue::of_package(server.package).position(|other| other.name == name)?;
-    Some(Style { hue: package % MODEL_HUES, line: variant % LINES })
+    let (hue, marker) = (package % MODEL_HUES, package % MODEL_MARKERS);
+    Some(Style { hue, marker, line: variant % LINES })
 }
 
-/// Markers by hue: corners, turn in degrees, and for stars how deep the notches are (1: none).
-const MARKERS: [(u32, f64, f64); 8] = [
+/// The markers: number of corners, turn in degrees, and the inner radius of a star as a share of
+/// the outer radius (1 for a polygon).
+const MARKERS: [(u32, f64, f64); 10] = [
     (0, 0.0, 1.0),   // circle
     (4, 45.0, 1.0),  // square
     (3, 0.0, 1.0),   // triangle
     (4, 0.0, 1.0),   // diamond
-    (3, 180.0, 1.0), // triangle on its head
+    (3, 180.0, 1.0), // triangle on its tip
+    (3, 90.0, 1.0),  // triangle on its side
     (6, 30.0, 1.0),  // hexagon
+    (4, 0.0, 0.4),   // star of four
     (4, 45.0, 0.4),  // cross
-    (5, 0.0, 0.45),  // star
+    (5, 0.0, 0.45),  // star of five
 ];
 
-/// Draws the marker of `style` around (x, y); `hollow` says that the figure is doubtful.
-pub(super) fn draw_marker(markup: &mut Markup, style: Style, (x, y): (f64, f64), hollow: bool) {
+/// Draws the marker of `style` around (x, y). A hollow marker stands for a doubtful figure.
+pub(super) fn draw_marker(svg: &mut Svg, style: Style, (x, y): (f64, f64), hollow: bool) {
     let class = if hollow { "hollow" } else { "mark" };
-    let (corners, turn, notch) = MARKERS[style.hue % MARKERS.len()];
+    let (corners, turn, notch) = MARKERS[style.marker % MARKERS.len()];
     if corners == 0 {
-        markup.leaf("circle", &[("class", &class), ("cx", &Px(x)), ("cy", &Px(y)), ("r", &4)]);
+        svg.leaf("circle", &[("class", &class), ("cx", &Px(x)), ("cy", &Px(y)), ("r", &4)]);
         return;
     }
-    // Fewer corners enclose less: they reach farther out to look as large.
+    // A shape of few corners encloses less area, so it needs a larger radius to look as large.
     let radius = if corners == 3 || notch < 1.0 { 6.0 } else { 5.2 };
     let steps = corners * 2;
     let mut path = String::new();
@@ -116,7 +127,7 @@ pub(super) fn draw_marker(markup: &mut Markup, style: Style, (x, y): (f64, f64),
         path += &format!("{command}{} {}", corner.0, corner.1);
     }
     path.push('Z');
-    markup.leaf("path", &[("class", &class), ("d", &path)]);
+    svg.leaf("path", &[("class", &class), ("d", &path)]);
 }
 
 #[cfg(test)]
@@ -138,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_looks_the_same_whoever_else_takes_part() {
+    fn a_server_looks_the_same_in_a_run_of_any_servers() {
         let all: Vec<_> = SERVERS.iter().map(|one| server(one.name, Origin::Workspace)).collect();
         let palette = Palette::of(&all);
         for info in &all {
@@ -165,6 +176,16 @@ mod tests {
         assert_eq!(control.hue, palette.style("epoll-selector").hue);
     }
 
+    #[test]
+    fn the_style_sheet_has_a_different_rule_for_every_kind_of_line() {
+        let rule = |line: usize| {
+            let (_, rest) = CSS.split_once(&format!(".chart .d{line} .line {{")).unwrap();
+            rest.split_once('}').unwrap().0
+        };
+        let rules: std::collections::BTreeSet<&str> = (1..LINES).map(rule).collect();
+        assert_eq!(rules.len(), LINES - 1);
+    }
+
     /// Linear red, green and blue.
     type Colour = [f64; 3];
 
@@ -175,7 +196,7 @@ mod tests {
         })
     }
 
-    /// What `selector` sets in the light and in the dark part of the style sheet.
+    /// The colours that `selector` sets in the light and in the dark part of the style sheet.
     fn both(selector: &str, property: &str) -> [Colour; 2] {
         let (light, dark) = CSS.split_once("@media").unwrap();
         [light, dark].map(|part| {
@@ -187,7 +208,7 @@ mod tests {
     }
 
     fn hues() -> [Vec<Colour>; 2] {
-        let all: Vec<_> = (0..8).map(|hue| both(&format!(".h{hue}"), "color")).collect();
+        let all: Vec<_> = (0..=GIVEN.0).map(|hue| both(&format!(".h{hue}"), "color")).collect();
         [0, 1].map(|theme| all.iter().map(|pair| pair[theme]).collect())
     }
 
@@ -195,14 +216,14 @@ mod tests {
         0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
     }
 
-    /// Contrast as WCAG 2 defines it.
+    /// The contrast of two colours, as WCAG 2 defines it.
     fn contrast(one: Colour, other: Colour) -> f64 {
         let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
         one.max(other) / one.min(other)
     }
 
-    /// Seen with normal eyes, without red, green and blue cones (Machado, Oliveira and Fernandes,
-    /// 2009).
+    /// What normal eyes see, then eyes without red, green and blue cones (Machado, Oliveira and
+    /// Fernandes, 2009).
     const EYES: [[[f64; 3]; 3]; 4] = [
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
         [
@@ -226,7 +247,7 @@ mod tests {
         eyes.map(|row| (0..3).map(|i| row[i] * colour[i]).sum::<f64>().clamp(0.0, 1.0))
     }
 
-    /// CIELAB, in which a distance of 2 is just noticeable.
+    /// The colour in CIELAB, where a distance of 2 is just noticeable.
     fn lab(colour: Colour) -> [f64; 3] {
         let root = |t: f64| if t > 0.008856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
         let x = root((0.4124 * colour[0] + 0.3576 * colour[1] + 0.1805 * colour[2]) / 0.95047);

@@ -1,30 +1,30 @@
-//! Scales: where on an axis a value is, and which values the axis names.
+//! Scales: the place of a value on an axis, and the values that the axis names.
 
 use super::format::Unit;
 
-/// How values spread over an axis.
+/// The relation between values and places on an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scale {
-    /// Equal differences, equal distances.
+    /// Equal differences have equal distances.
     Linear {
         /// Value at the start.
         low: f64,
         /// Value at the end.
         high: f64,
     },
-    /// Equal ratios, equal distances.
+    /// Equal ratios have equal distances.
     Log {
-        /// Value at the start, above 0; behind the break when there is a place for zero.
+        /// Value at the start, above 0. With a place for zero, the start is after the break.
         low: f64,
         /// Value at the end.
         high: f64,
-        /// Whether zero has a place of its own before the start: "no idle connections" belongs on
-        /// the axis of idle connections, and has no logarithm.
+        /// Whether zero has a place before the start. The axis of idle connections needs 0, which
+        /// has no logarithm.
         zero: bool,
     },
-    /// Quantiles by the share of samples beyond them: p90, p99 and p99.9 are equally far apart.
+    /// Quantiles by the share of samples above them: p90, p99 and p99.9 have equal distances.
     Tail {
-        /// Decimal places of the last quantile: 3 for 0.999.
+        /// Number of nines in the last quantile: 3 for 0.999.
         nines: f64,
     },
 }
@@ -32,17 +32,17 @@ pub(super) enum Scale {
 /// Share of a logarithmic axis between the place of zero and its lowest value.
 const ZERO_SHARE: f64 = 0.18;
 
-/// Room left at either end of a logarithmic axis, as a factor.
+/// Room at each end of a logarithmic axis, as a factor.
 const LOG_ROOM: f64 = 1.15;
 
 impl Scale {
-    /// From 0 to a little more than the largest of `values`; `None` when there is nothing above 0.
+    /// Returns a scale from 0 to 1.05 times the largest of `values`; `None` if no value is above 0.
     pub(super) fn from_zero(values: &[f64]) -> Option<Scale> {
         let high = finite(values).fold(0.0, f64::max);
         (high > 0.0).then_some(Scale::Linear { low: 0.0, high: high * 1.05 })
     }
 
-    /// From the smallest to the largest of `values`, exactly; `None` when there are none.
+    /// Returns a scale from exactly the smallest to the largest of `values`; `None` without values.
     pub(super) fn linear(values: &[f64]) -> Option<Scale> {
         let low = finite(values).reduce(f64::min)?;
         let high = finite(values).reduce(f64::max)?;
@@ -50,8 +50,8 @@ impl Scale {
         Some(Scale::Linear { low: low - room, high: high + room })
     }
 
-    /// From the smallest to the largest of `values` above 0, and a place for zero when it occurs.
-    /// `None` when none is above 0.
+    /// Returns a scale from exactly the smallest to the largest of `values` above 0, with a place
+    /// for zero if `values` has a zero. Returns `None` if no value is above 0.
     pub(super) fn log_exact(values: &[f64]) -> Option<Scale> {
         let positive = || finite(values).filter(|value| *value > 0.0);
         let (low, high) = (positive().reduce(f64::min)?, positive().reduce(f64::max)?);
@@ -60,8 +60,8 @@ impl Scale {
         Some(Scale::Log { low: low / room, high: high * room, zero })
     }
 
-    /// As [`Scale::log_exact`], with room at the ends and spanning at least a factor of `span_min`:
-    /// a difference of a few per cent must not fill a chart.
+    /// Returns the scale of [`Scale::log_exact`] with room at its ends. The scale spans at least a
+    /// factor of `span_min`: a difference of a few per cent must not fill a chart.
     pub(super) fn log(values: &[f64], span_min: f64) -> Option<Scale> {
         let Scale::Log { low, high, zero } = Scale::log_exact(values)? else { return None };
         let (low, high) = (low / LOG_ROOM, high * LOG_ROOM);
@@ -69,15 +69,16 @@ impl Scale {
         Some(Scale::Log { low: low / missing, high: high * missing, zero })
     }
 
-    /// Up to the largest of `quantiles` below 1; at least to p99.
+    /// Returns a scale to the largest of `quantiles` below 1, and at least to p99.
     pub(super) fn tail(quantiles: &[f64]) -> Scale {
         let below_1 = finite(quantiles).filter(|quantile| *quantile < 1.0);
         let nines = below_1.map(|quantile| -(1.0 - quantile).log10()).fold(2.0, f64::max);
         Scale::Tail { nines }
     }
 
-    /// Where `value` is: 0 at the start, 1 at the end, beyond them outside. `None` when it has no
-    /// place.
+    /// Returns the place of `value`: 0 at the start, 1 at the end, and beyond these outside the
+    /// axis. Returns `None` for a value without a place, such as the logarithm of a negative
+    /// number.
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         let place = match *self {
             Scale::Linear { low, high } => (value - low) / (high - low),
@@ -91,7 +92,7 @@ impl Scale {
         place.is_finite().then_some(place)
     }
 
-    /// At most `count` round values within the scale, ascending.
+    /// Returns at most `count` round values within the scale, ascending.
     pub(super) fn ticks(&self, unit: Unit, count: usize) -> Vec<f64> {
         let count = count.max(2);
         let mut ticks = match *self {
@@ -115,7 +116,8 @@ fn finite(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
     values.iter().copied().filter(|value| value.is_finite())
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten.
+/// At most `count + 1` multiples of a step between `low` and `high`. The step is 1, 2 or 5 times a
+/// power of ten.
 fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let raw = (high - low) / count as f64;
     let power = 10f64.powf(raw.log10().floor());
@@ -125,8 +127,8 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (0..=count).map(|index| (first + index as f64) * step).take_while(|t| *t <= high).collect()
 }
 
-/// The densest set that is not too dense: 1, 2, 5 of each decade, then 1 and 3, then 1, then 1 of
-/// every second decade and so on; for bytes the same with powers of two.
+/// The densest of these sets with at most `count` ticks: 1, 2 and 5 of each decade; 1 and 3; 1; 1
+/// of every second decade; and so on. For bytes, the sets are powers of two.
 fn log_ticks(low: f64, high: f64, unit: Unit, count: usize) -> Vec<f64> {
     if unit == Unit::Bytes {
         let exponents = |step: i32| multiples(low.log2(), high.log2(), step);
@@ -144,13 +146,15 @@ fn log_ticks(low: f64, high: f64, unit: Unit, count: usize) -> Vec<f64> {
     densest(fine.into_iter().chain((1..=20).map(|step| with(&[1.0], step))), count)
 }
 
-/// Whole multiples of `step` between `low` and `high`, which are clamped to what an `f64` can be.
+/// The whole multiples of `step` between `low` and `high`. Both ends are clamped to the exponents
+/// of an `f64`.
 fn multiples(low: f64, high: f64, step: i32) -> impl Iterator<Item = i32> {
     let first = (low.clamp(-400.0, 1100.0) / f64::from(step)).ceil() as i32;
     let last = (high.clamp(-400.0, 1100.0) / f64::from(step)).floor() as i32;
     (first..=last).map(move |multiple| multiple * step)
 }
 
+/// The first of `sets` with at most `count` ticks.
 fn densest(sets: impl Iterator<Item = Vec<f64>>, count: usize) -> Vec<f64> {
     sets.into_iter().find(|set| set.len() <= count).unwrap_or_default()
 }
@@ -160,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_logarithmic_scale_has_a_place_for_zero_only_when_asked() {
+    fn a_logarithmic_scale_has_a_place_for_zero_only_if_zero_occurs() {
         let scale = Scale::log_exact(&[0.0, 100.0, 10_000.0]).unwrap();
         assert_eq!(scale.place(0.0), Some(0.0));
         assert_eq!(scale.place(100.0), Some(ZERO_SHARE));
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_spread_by_what_lies_beyond_them() {
+    fn quantiles_are_spread_by_the_share_above_them() {
         let scale = Scale::tail(&[0.5, 0.9, 0.99, 0.999]);
         let places = [0.0, 0.9, 0.99, 0.999].map(|q| scale.place(q).unwrap());
         for (place, wanted) in places.into_iter().zip([0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0]) {
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_data_have_no_scale_or_a_usable_one() {
+    fn numbers_without_a_measure_have_no_scale_or_a_usable_one() {
         for values in [&[] as &[f64], &[f64::NAN], &[0.0], &[-1.0, f64::INFINITY]] {
             assert_eq!(Scale::log(values, 10.0), None);
             assert_eq!(Scale::from_zero(values), None);

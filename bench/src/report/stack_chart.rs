@@ -1,14 +1,14 @@
-//! Stacked bars: what the system calls of a message are, by name, coloured by what they are for.
+//! Stacked bars: the system calls per message by name, coloured by purpose.
 //!
-//! The calls that move bytes are the same two in every model. What a model adds, to find out
-//! *when* to make them, is the difference between the models; so that is what the colours show.
+//! A model that reads and writes makes two calls per message to move bytes. The models differ in
+//! the other calls, which find out *when* to move bytes. The colours show this difference.
 
 use crate::results::SyscallRate;
 
 use super::format::Unit;
-use super::markup::{Attributes, Px};
 use super::palette::{Style, draw_marker};
 use super::picture::{LINE, MARGIN, Picture, TEXT, fit, text_width, wrap};
+use super::svg::{Attributes, Px};
 
 /// A bar for each server.
 pub(super) struct StackChart {
@@ -20,11 +20,11 @@ pub(super) struct StackChart {
 pub(super) struct Bar {
     pub name: String,
     pub style: Style,
-    /// By name, the most frequent first; or why there are none.
+    /// The calls by name, the most frequent first; or the reason why there are none.
     pub calls: Result<Vec<SyscallRate>, String>,
 }
 
-/// What a system call is for; the position is the number of its colour (`p0` …).
+/// Purposes of system calls. The position of a purpose is the number of its colour (`p0` …).
 const PURPOSES: [(&str, &[&str]); 3] = [
     (
         "moves bytes",
@@ -34,7 +34,7 @@ const PURPOSES: [(&str, &[&str]); 3] = [
         ],
     ),
     (
-        "waits, or asks who is ready",
+        "waits, or asks which sockets are ready",
         &[
             "accept",
             "accept4",
@@ -53,7 +53,7 @@ const PURPOSES: [(&str, &[&str]); 3] = [
         ],
     ),
     (
-        "keeps the books",
+        "opens, closes, registers",
         &[
             "close",
             "epoll_ctl",
@@ -67,29 +67,30 @@ const PURPOSES: [(&str, &[&str]); 3] = [
         ],
     ),
 ];
-/// The fourth colour.
+/// The purpose of all other calls, which have the fourth colour.
 const OTHER: &str = "other";
 
-/// A bar that is more than this many times as long as the median bar is cut: a server that asks
-/// again and again makes thousands of calls per message, beside which all others would be
-/// invisible.
+/// A bar longer than this multiple of the median bar is cut. A server that spins makes thousands of
+/// calls per message, and a bar of full length would make all other bars invisible.
 const CUT: f64 = 4.0;
 
+/// Height of a bar, in pixels.
 const BAR: f64 = 16.0;
 
+/// The number of a call's purpose.
 fn purpose(call: &str) -> usize {
     PURPOSES.iter().position(|(_, calls)| calls.contains(&call)).unwrap_or(PURPOSES.len())
 }
 
 impl Bar {
-    /// All calls per message.
+    /// All calls per message; `None` without any.
     fn total(&self) -> Option<f64> {
         let calls = self.calls.as_ref().ok()?;
         let total: f64 = calls.iter().map(|call| call.per_message).filter(|n| n.is_finite()).sum();
         (total > 0.0).then_some(total)
     }
 
-    /// By name, in words.
+    /// The calls by name, as text.
     fn text(&self) -> String {
         match &self.calls {
             Err(reason) => reason.clone(),
@@ -105,7 +106,7 @@ impl Bar {
 }
 
 impl StackChart {
-    /// Draws it `width` pixels wide; also says how high it became.
+    /// Draws the chart `width` pixels wide. Returns the drawing and its height in pixels.
     pub(super) fn draw(&self, width: f64) -> (Picture, f64) {
         let (mut picture, title_end) = Picture::new(&self.title, self.description(), width);
         let mut y = self.draw_legend(&mut picture, title_end, width);
@@ -116,7 +117,7 @@ impl StackChart {
         (picture, y + 2.0)
     }
 
-    /// The number of calls that fills the width.
+    /// The number of calls whose bar has the full width.
     fn full(&self) -> f64 {
         let mut totals: Vec<f64> = self.bars.iter().filter_map(Bar::total).collect();
         totals.sort_by(f64::total_cmp);
@@ -124,7 +125,7 @@ impl StackChart {
         totals.into_iter().filter(|total| *total <= CUT * median).fold(median, f64::max)
     }
 
-    /// Names the colours; says where it ended.
+    /// Draws the names of the colours. Returns the y below them.
     fn draw_legend(&self, picture: &mut Picture, top: f64, width: f64) -> f64 {
         let (mut x, mut y) = (MARGIN, top + TEXT);
         let names = PURPOSES.iter().map(|(name, _)| *name).chain([OTHER]);
@@ -152,7 +153,7 @@ impl StackChart {
     }
 }
 
-/// One server: its name and total, the bar, the calls by name. Says where it ended.
+/// Draws one server: its name and total, the bar, the calls by name. Returns the y below them.
 fn draw_bar(picture: &mut Picture, bar: &Bar, full: f64, top: f64, width: f64) -> f64 {
     let inner = width - 2.0 * MARGIN;
     let text_y = top + TEXT;
@@ -163,7 +164,7 @@ fn draw_bar(picture: &mut Picture, bar: &Bar, full: f64, top: f64, width: f64) -
     });
     let total = bar.total();
     if let Some(total) = total {
-        let cut = if total > full { ", the bar is cut" } else { "" };
+        let cut = if total > full { ", bar not to scale" } else { "" };
         let text = format!("{}{cut}", Unit::Number.format(total));
         picture.text("", "end", (width - MARGIN, text_y), text);
     }
@@ -219,11 +220,11 @@ mod tests {
             per_message: *per_message,
         };
         let calls = Ok(rates.iter().map(rate).collect());
-        Bar { name: "a".to_owned(), style: Style { hue: 0, line: 0 }, calls }
+        Bar { name: "a".to_owned(), style: Style { hue: 0, marker: 0, line: 0 }, calls }
     }
 
     #[test]
-    fn a_server_that_asks_again_and_again_does_not_hide_the_others() {
+    fn a_server_that_spins_does_not_hide_the_others() {
         let chart = StackChart {
             title: String::new(),
             bars: vec![bar(&[("read", 2.0)]), bar(&[("read", 3.0)]), bar(&[("recvfrom", 5000.0)])],
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_call_there_is_no_length_and_no_division_by_zero() {
+    fn without_calls_a_bar_has_no_length() {
         let chart =
             StackChart { title: String::new(), bars: vec![bar(&[]), bar(&[("x", f64::NAN)])] };
         let (picture, height) = chart.draw(360.0);

@@ -1,173 +1,167 @@
-//! The figures of one point as a table, a row for each server.
+//! The figures of one point as a table with a row for each server.
 
 use std::collections::BTreeSet;
 
-use crate::cost::Reading;
-use crate::results::{Case, CaseCost, Comparison, Metric, Outcome, Point, Results, Scenario};
+use maud::{Markup, html};
+
+use crate::results::{
+    Case, CaseCost, Comparison, Metric, Outcome, Point, Reading, Results, Scenario,
+};
 use crate::statistics::{Estimate, Verdict};
 
 use super::format::{Unit, list};
-use super::markup::{Attributes, Markup, Px};
 use super::palette::{Palette, Style, draw_marker};
 use super::scale::Scale;
+use super::svg::{Attributes, Px, Svg};
 use super::view;
 
 /// Head of a column of verdicts.
 const VERDICT: &str = "verdict";
 
-/// What a cell says.
+/// The content of a cell.
 enum Cell {
     /// Nothing: the question does not arise.
     Empty,
     /// A figure.
     Figure(String),
-    /// A figure with its interval beneath.
+    /// A figure with its interval below.
     Interval(String, String),
     /// A ratio to the reference.
     Ratio(Estimate),
-    /// What may be said of it.
+    /// A verdict on a ratio: class and text.
     Verdict(&'static str, String),
-    /// There is no ratio of the reference to itself.
+    /// The server is the reference, which has no ratio.
     Reference,
-    /// No figure, and why.
+    /// The reason why there is no figure.
     Unavailable(String),
 }
 
 impl Cell {
+    /// Whether the cell holds no figure, and no reason for a missing one.
     fn is_empty(&self) -> bool {
         matches!(self, Cell::Empty | Cell::Reference)
     }
 }
 
-/// A column: its head and how to fill it.
+/// A column: its head, and the function that fills a cell.
 struct Column {
     head: String,
     cell: Box<dyn Fn(&Case) -> Cell>,
 }
 
-/// What all rows of a table share.
+/// What the rows of a table share.
 struct Table<'a> {
     scenario: &'a Scenario,
     point: &'a Point,
     columns: Vec<Column>,
-    /// Of the ratios, so that the rows can be compared by eye.
+    /// One scale for the ratios of all rows.
     scale: Option<Scale>,
 }
 
-/// Writes the table of `point`, and beneath it why figures are missing.
-pub(super) fn write(
-    page: &mut Markup,
+/// Returns the table of `point`, and below it the reasons for missing figures.
+pub(super) fn of_point(
     results: &Results,
     palette: &Palette,
     scenario: &Scenario,
     point: &Point,
-) {
+) -> Markup {
     let cases: Vec<&Case> =
         results.servers.iter().filter_map(|server| point.case(&server.name)).collect();
     let mut columns = columns(scenario);
     columns.retain(|column| cases.iter().any(|case| !(column.cell)(case).is_empty()));
     let scale = ratio_scale(&cases, point);
     let table = Table { scenario, point, columns, scale };
-    let label = format!("{}, {}", scenario.name, point.label);
-    let scroll: Attributes =
-        &[("class", &"scroll"), ("role", &"region"), ("tabindex", &0), ("aria-label", &label)];
-    page.element("div", scroll, |page| {
-        page.element("table", &[], |page| {
-            page.text_element("caption", &[], table.caption());
-            table.write_head(page);
-            page.element("tbody", &[], |page| {
-                for case in &cases {
-                    table.write_row(page, case, palette.style(&case.server));
+    let reasons: Vec<String> = table.missing(&cases).into_iter().collect();
+    let body = html! {
+        thead {
+            tr {
+                th scope="col" { "server" }
+                @for column in &table.columns {
+                    th.verdict[column.head == VERDICT] scope="col" { (column.head) }
                 }
-            });
-        });
-    });
-    let reasons = table.missing(&cases);
-    if !reasons.is_empty() {
-        let text = format!("Unavailable: {}.", list(&reasons.into_iter().collect::<Vec<_>>()));
-        page.text_element("p", &[("class", &"soft")], text);
+                th.remarks scope="col" { "remarks" }
+            }
+        }
+        tbody {
+            @for case in &cases {
+                (table.row(case, palette.style(&case.server)))
+            }
+        }
+    };
+    html! {
+        p.soft { (table.caption()) }
+        (scrolling(&format!("{}, {}", scenario.name, point.label), &body))
+        @if !reasons.is_empty() {
+            p.soft { "Unavailable: " (list(&reasons)) "." }
+        }
+    }
+}
+
+/// Returns a table that scrolls within its own frame when it is wider than the page.
+pub(super) fn scrolling(label: &str, body: &Markup) -> Markup {
+    html! {
+        div.scroll role="region" tabindex="0" aria-label=(label) {
+            table { (body) }
+        }
     }
 }
 
 impl Table<'_> {
     fn caption(&self) -> String {
-        let floor = match &self.point.noise_floor {
+        let Table { scenario, point, .. } = self;
+        let floor = match &point.noise_floor {
             Some(floor) if floor.strays().is_finite() => {
-                format!("A/A control within {}", view::strayed(floor))
+                format!("The A/A control is within {} of itself.", view::strayed(floor))
             }
-            _ => "A/A control unavailable, so nothing is ranked".to_owned(),
+            _ => "The A/A control is unavailable, so no server is ranked.".to_owned(),
         };
-        format!("{}, {}. {floor}.", self.scenario.name, self.point.label)
+        format!("{}, {}. {floor}", scenario.name, point.label)
     }
 
-    fn write_head(&self, page: &mut Markup) {
-        page.element("thead", &[], |page| {
-            page.element("tr", &[], |page| {
-                page.text_element("th", &[("scope", &"col")], "server");
-                for column in &self.columns {
-                    let class = if column.head == VERDICT { "verdict" } else { "" };
-                    let attributes: Attributes = &[("scope", &"col"), ("class", &class)];
-                    page.text_element("th", attributes, &column.head);
+    fn row(&self, case: &Case, style: Style) -> Markup {
+        let remarks = list(&case.doubts());
+        let cells: Vec<Cell> = self.columns.iter().map(|column| (column.cell)(case)).collect();
+        let nothing = cells.iter().all(Cell::is_empty);
+        html! {
+            tr {
+                th scope="row" { (key(style)) (case.server) }
+                @if nothing {
+                    td.remarks colspan=(cells.len() + 1) { (remarks) }
+                } @else {
+                    @for cell in &cells { (self.cell(cell, style)) }
+                    td.remarks { (remarks) }
                 }
-                page.text_element("th", &[("scope", &"col")], "remarks");
-            });
-        });
-    }
-
-    fn write_row(&self, page: &mut Markup, case: &Case, style: Style) {
-        page.element("tr", &[], |page| {
-            page.element("th", &[("scope", &"row")], |page| {
-                write_key(page, style);
-                page.text(&case.server);
-            });
-            let remarks = list(&case.doubts());
-            let cells: Vec<Cell> = self.columns.iter().map(|one| (one.cell)(case)).collect();
-            if cells.iter().all(Cell::is_empty) {
-                let span = cells.len() + 1;
-                page.text_element("td", &[("class", &"remarks"), ("colspan", &span)], remarks);
-                return;
-            }
-            for cell in cells {
-                self.write_cell(page, cell, style);
-            }
-            page.text_element("td", &[("class", &"remarks")], remarks);
-        });
-    }
-
-    fn write_cell(&self, page: &mut Markup, cell: Cell, style: Style) {
-        match cell {
-            Cell::Empty => page.text_element("td", &[], ""),
-            Cell::Figure(text) => page.text_element("td", &[], text),
-            Cell::Interval(text, interval) => page.element("td", &[], |page| {
-                page.text(text);
-                page.text_element("small", &[], interval);
-            }),
-            Cell::Ratio(ratio) => page.element("td", &[("class", &"ratio")], |page| {
-                self.write_whisker(page, &ratio, style);
-                page.text_element("span", &[], Unit::Ratio.format(ratio.median));
-                if let Some((low, high)) = view::interval(&ratio) {
-                    page.text_element("small", &[], range(low, high));
-                }
-            }),
-            Cell::Verdict(class, text) => {
-                page.text_element("td", &[("class", &format_args!("verdict {class}"))], text);
-            }
-            Cell::Reference => {
-                page.text_element("td", &[("class", &"verdict soft")], "the reference");
-            }
-            Cell::Unavailable(reason) => {
-                page.text_element("td", &[("class", &"soft"), ("title", &reason)], "unavailable");
             }
         }
     }
 
+    fn cell(&self, cell: &Cell, style: Style) -> Markup {
+        match cell {
+            Cell::Empty => html! { td {} },
+            Cell::Figure(text) => html! { td { (text) } },
+            Cell::Interval(text, interval) => html! { td { (text) small { (interval) } } },
+            Cell::Ratio(ratio) => html! {
+                td.ratio {
+                    @if let Some(whisker) = self.whisker(ratio, style) { (whisker) }
+                    span { (Unit::Ratio.format(ratio.median)) }
+                    @if let Some(interval) = view::interval(ratio) {
+                        small { (range(interval, Unit::Number)) }
+                    }
+                }
+            },
+            Cell::Verdict(class, text) => html! { td class={ "verdict " (class) } { (text) } },
+            Cell::Reference => html! { td.verdict.soft { "the reference" } },
+            Cell::Unavailable(reason) => html! { td.soft title=(reason) { "unavailable" } },
+        }
+    }
+
     /// The ratio as a dot with its interval, over the noise floor and the line of no difference.
-    fn write_whisker(&self, page: &mut Markup, ratio: &Estimate, style: Style) {
+    fn whisker(&self, ratio: &Estimate, style: Style) -> Option<Svg> {
         const WIDTH: f64 = 120.0;
         const HEIGHT: f64 = 16.0;
-        let Some(scale) = self.scale else { return };
+        let scale = self.scale?;
         let x = |ratio| Some(4.0 + scale.place(ratio)?.clamp(0.0, 1.0) * (WIDTH - 8.0));
-        let (Some(one), Some(median)) = (x(1.0), x(ratio.median)) else { return };
+        let (one, median) = (x(1.0)?, x(ratio.median)?);
         let attributes: Attributes = &[
             ("class", &"chart whisk"),
             ("aria-hidden", &"true"),
@@ -175,17 +169,15 @@ impl Table<'_> {
             ("width", &WIDTH),
             ("height", &HEIGHT),
         ];
-        page.element("svg", attributes, |svg| {
+        let mut drawing = Svg::default();
+        drawing.element("svg", attributes, |svg| {
             let floor =
                 self.point.noise_floor.and_then(|floor| Some((x(floor.low)?, x(floor.high)?)));
             if let Some((low, high)) = floor {
-                let box_: Attributes = &[
-                    ("class", &"floor"),
-                    ("x", &Px(low)),
-                    ("width", &Px((high - low).max(1.0))),
-                    ("height", &HEIGHT),
-                ];
-                svg.leaf("rect", box_);
+                let (low, width) = (Px(low), Px((high - low).max(1.0)));
+                let floor: Attributes =
+                    &[("class", &"floor"), ("x", &low), ("width", &width), ("height", &HEIGHT)];
+                svg.leaf("rect", floor);
             }
             let rule = format!("M{} 0V{HEIGHT}", Px(one));
             svg.leaf("path", &[("class", &"rule"), ("d", &rule)]);
@@ -197,9 +189,10 @@ impl Table<'_> {
                 draw_marker(svg, style, (median, HEIGHT / 2.0), false);
             });
         });
+        Some(drawing)
     }
 
-    /// Why cells are "unavailable", each reason once.
+    /// The reasons for cells that are "unavailable", each reason once.
     fn missing(&self, cases: &[&Case]) -> BTreeSet<String> {
         let cells = self
             .columns
@@ -213,13 +206,13 @@ impl Table<'_> {
     }
 }
 
-/// Both ends of an interval of ratios.
-fn range(low: f64, high: f64) -> String {
-    format!("{} to {}", Unit::Number.format(low), Unit::Number.format(high))
+/// Both ends of an interval.
+pub(super) fn range((low, high): (f64, f64), unit: Unit) -> String {
+    format!("{} to {}", unit.format(low), unit.format(high))
 }
 
-/// The marker and line of a server, to find it in the charts.
-pub(super) fn write_key(page: &mut Markup, style: Style) {
+/// The marker and the line of a server, as in the charts.
+pub(super) fn key(style: Style) -> Svg {
     let attributes: Attributes = &[
         ("class", &"chart key"),
         ("aria-hidden", &"true"),
@@ -227,34 +220,30 @@ pub(super) fn write_key(page: &mut Markup, style: Style) {
         ("width", &30),
         ("height", &14),
     ];
-    page.element("svg", attributes, |svg| {
+    let mut drawing = Svg::default();
+    drawing.element("svg", attributes, |svg| {
         svg.element("g", &[("class", &style.class())], |svg| {
             svg.leaf("path", &[("class", &"line"), ("d", &"M2 7H28")]);
             draw_marker(svg, style, (15.0, 7.0), false);
         });
     });
+    drawing
 }
 
-/// From the smallest to the largest ratio, 1 among them.
+/// A scale from the smallest to the largest ratio that includes 1.
 fn ratio_scale(cases: &[&Case], point: &Point) -> Option<Scale> {
     let ratios = cases.iter().flat_map(|case| &case.comparisons).map(|one| one.ratio);
     let ends = ratios.chain(point.noise_floor).flat_map(|ratio| [ratio.low, ratio.high]);
-    // At least 5 % either way: less would make mountains of molehills.
+    // The scale has at least 5 % on both sides of 1: a difference of 1 % must look small.
     Scale::log_exact(&ends.chain([0.95, 1.05]).collect::<Vec<_>>())
 }
 
-/// Every column that there can be; those without a figure are left out later.
+/// All columns. The caller leaves out the columns without any figure.
 fn columns(scenario: &Scenario) -> Vec<Column> {
     let metric = scenario.metric;
     let (name, unit) = view::metric(metric);
-    let mut columns = vec![column(name, move |case| match case.value() {
-        Some(value) => match view::interval(&value) {
-            Some((low, high)) => Cell::Interval(
-                unit.format(value.median),
-                format!("{} to {}", unit.format(low), unit.format(high)),
-            ),
-            None => Cell::Figure(unit.format(value.median)),
-        },
+    let mut columns = vec![column(name, move |case| match case.finite_value() {
+        Some(value) => figure(unit.format(value.median), view::interval(&value), unit),
         None => Cell::Empty,
     })];
     let reference = scenario.reference.as_str();
@@ -263,21 +252,20 @@ fn columns(scenario: &Scenario) -> Vec<Column> {
         let what = "messages per CPU second, ratio";
         columns.extend(compared(what, reference, Metric::MessagesPerCpuSecond));
     }
+    columns.push(column("offered, messages per second", |case| match case.load.offered_per_s {
+        Some(rate) if rate.is_finite() => Cell::Figure(Unit::Number.format(rate)),
+        _ => Cell::Empty,
+    }));
     columns.extend([0.5, 0.9, 0.99, 0.999].map(|quantile| {
         column(&Unit::Quantile.format(quantile), move |case| percentile(case, quantile))
     }));
     columns.extend([
         cost("CPU per message", Unit::Nanoseconds, |cost| cost.server_cpu_ns_per_message.clone()),
         cost("system calls per message", Unit::Number, |cost| {
-            let sum = |calls: Vec<_>| -> f64 {
-                calls.iter().map(|call: &crate::results::SyscallRate| call.per_message).sum()
-            };
+            let sum = |_| cost.syscalls_total().unwrap_or(f64::NAN);
             cost.syscalls_per_message.clone().map(sum)
         }),
-        cost("context switches per message", Unit::Number, |cost| {
-            let involuntary = cost.involuntary_switches_per_message.clone();
-            cost.voluntary_switches_per_message.clone().zip_with(involuntary, |a, b| a + b)
-        }),
+        cost("context switches per message", Unit::Number, view::switches),
         cost("memory per connection", Unit::Bytes, |cost| cost.bytes_per_connection.clone()),
         cost("peak memory", Unit::Bytes, |cost| cost.peak_rss_bytes.clone()),
         cost("threads", Unit::Count, |cost| cost.threads.clone()),
@@ -293,7 +281,15 @@ fn column(head: &str, cell: impl Fn(&Case) -> Cell + 'static) -> Column {
     Column { head: head.to_owned(), cell: Box::new(cell) }
 }
 
-/// A ratio and what may be said of it.
+/// A figure, with its interval if there is one.
+fn figure(text: String, interval: Option<(f64, f64)>, unit: Unit) -> Cell {
+    match interval {
+        Some(interval) => Cell::Interval(text, range(interval, unit)),
+        None => Cell::Figure(text),
+    }
+}
+
+/// Two columns: a ratio, and the verdict on it.
 fn compared(what: &str, reference: &str, metric: Metric) -> [Column; 2] {
     let head = format!("{what} to {reference}");
     let ratio = column(&head, move |case| match case.comparison(metric) {
@@ -313,16 +309,17 @@ fn verdict(comparison: &Comparison) -> Cell {
     if let Some(reason) = &comparison.unranked {
         return Cell::Verdict("soft", format!("not ranked: {reason}"));
     }
-    let (class, text) = match comparison.verdict {
-        Verdict::Faster => ("faster", "▲ faster"),
-        Verdict::Slower => ("slower", "▼ slower"),
-        Verdict::NotDistinguishable => ("soft", "≈ not distinguishable"),
+    let (class, sign) = match comparison.verdict {
+        Verdict::Faster => ("better", "▲"),
+        Verdict::Slower => ("worse", "▼"),
+        Verdict::NotDistinguishable => ("soft", "≈"),
     };
-    Cell::Verdict(class, text.to_owned())
+    let word = view::verdict(comparison.metric, comparison.verdict);
+    Cell::Verdict(class, format!("{sign} {word}"))
 }
 
 fn percentile(case: &Case, quantile: f64) -> Cell {
-    let found = case.latency().and_then(|latency| {
+    let found = case.user_latency().and_then(|latency| {
         let mut all = latency.percentiles.iter();
         all.find(|percentile| (percentile.quantile - quantile).abs() < 1e-9)
     });

@@ -10,12 +10,12 @@ use crate::statistics::{Estimate, Verdict};
 use super::metric::Metric;
 
 /// Why a server is skipped that the filter leaves out.
-pub const NOT_ASKED_FOR: &str = "not asked for";
+pub(crate) const NOT_ASKED_FOR: &str = "not asked for";
 
 /// One server at one point.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Case {
-    /// [`ServerInfo::name`].
+    /// [`ServerInfo::name`](super::ServerInfo::name).
     pub server: String,
     /// What the clients did.
     pub load: LoadInfo,
@@ -184,18 +184,18 @@ pub struct SyscallRate {
 
 impl Case {
     /// The value of the scenario's metric, if it is a number.
-    pub fn value(&self) -> Option<Estimate> {
+    pub(crate) fn finite_value(&self) -> Option<Estimate> {
         self.value.filter(|value| value.median.is_finite())
     }
 
     /// The comparison with the reference on `metric`, if its ratio is a number.
-    pub fn comparison(&self, metric: Metric) -> Option<&Comparison> {
+    pub(crate) fn comparison(&self, metric: Metric) -> Option<&Comparison> {
         let mut all = self.comparisons.iter();
         all.find(|comparison| comparison.metric == metric && comparison.ratio.median.is_finite())
     }
 
     /// The latency that a user sees: from the intended send where there was a schedule.
-    pub fn latency(&self) -> Option<&Latency> {
+    pub(crate) fn user_latency(&self) -> Option<&Latency> {
         let of_kind = |kind| {
             let mut all = self.latency.iter();
             all.find(|latency| latency.kind == kind && !latency.percentiles.is_empty())
@@ -206,7 +206,7 @@ impl Case {
     }
 
     /// Why the case is not to be trusted as it stands, or is not there.
-    pub fn doubts(&self) -> Vec<String> {
+    pub(crate) fn doubts(&self) -> Vec<String> {
         let outcome = Some(&self.outcome).filter(|outcome| **outcome != Outcome::Measured);
         outcome.map(Outcome::to_string).into_iter().chain(self.flags.iter().cloned()).collect()
     }
@@ -214,14 +214,14 @@ impl Case {
 
 impl LoadInfo {
     /// All connections that exist at the same time.
-    pub fn total_connections(&self) -> usize {
+    pub(crate) fn total_connections(&self) -> usize {
         self.connections + self.idle + self.slow_readers
     }
 }
 
 impl Outcome {
     /// Whether the filter leaves the server out.
-    pub fn is_left_out(&self) -> bool {
+    pub(crate) fn is_left_out(&self) -> bool {
         matches!(self, Outcome::Skipped(reason) if reason == NOT_ASKED_FOR)
     }
 }
@@ -240,21 +240,21 @@ impl fmt::Display for Outcome {
 
 impl Comparison {
     /// The verdict in a word, or that there is none.
-    pub fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         if self.unranked.is_some() { "unranked" } else { self.verdict.label() }
     }
 }
 
 impl Latency {
     /// The latency at a quantile of the curve, if it is one of its points.
-    pub fn at(&self, quantile: f64) -> Option<u64> {
+    pub(crate) fn at(&self, quantile: f64) -> Option<u64> {
         self.percentiles.iter().find(|point| point.quantile == quantile).map(|point| point.ns)
     }
 }
 
 impl CaseCost {
     /// System calls per message, all names together.
-    pub fn syscalls_total(&self) -> Option<f64> {
+    pub(crate) fn syscalls_total(&self) -> Option<f64> {
         let rates = self.syscalls_per_message.value()?;
         Some(rates.iter().map(|rate| rate.per_message).sum())
     }

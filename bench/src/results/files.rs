@@ -8,6 +8,7 @@ use std::path::Path;
 use server_process::files::{make_directory, replace_all};
 
 use crate::cost::Reading;
+use crate::{Error, Result};
 
 use super::{Case, CaseCost, Comparison, Results, SCHEMA};
 
@@ -30,16 +31,13 @@ impl Results {
     /// # Errors
     ///
     /// When it cannot be read, or is of another version of the schema.
-    pub fn read(file: &Path) -> io::Result<Results> {
-        let bad = |error: &dyn std::fmt::Display| {
-            io::Error::other(format!("{} is no report of compare: {error}", file.display()))
-        };
-        let text = fs::read_to_string(file).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot read {}: {error}", file.display()))
-        })?;
-        let results: Results = serde_json::from_str(&text).map_err(|error| bad(&error))?;
+    pub fn read(file: &Path) -> Result<Results> {
+        let bad = |source: io::Error| Error::Report { file: file.to_owned(), source };
+        let text = fs::read_to_string(file).map_err(bad)?;
+        let results: Results = serde_json::from_str(&text).map_err(|error| bad(error.into()))?;
         if results.schema != SCHEMA {
-            return Err(bad(&format!("it is of schema {}, not {}", results.schema, SCHEMA)));
+            let text = format!("its schema is {}, and this program reads {SCHEMA}", results.schema);
+            return Err(bad(io::Error::other(text)));
         }
         Ok(results)
     }
@@ -86,7 +84,7 @@ fn numbers(case: &Case) -> Vec<String> {
         .extend([ratio.map(|e| e.median), ratio.map(|e| e.low), ratio.map(|e| e.high)].map(number));
     fields.push(comparison.map_or("", Comparison::label).to_owned());
     fields.extend([case.messages_per_s, case.load.offered_per_s].map(number));
-    let latency = case.latency();
+    let latency = case.user_latency();
     let ns = |quantile| latency.and_then(|latency| latency.at(quantile)).map(|ns| ns as f64);
     fields.extend([ns(0.5), ns(0.99), latency.map(|latency| latency.max_ns as f64)].map(number));
     let known = |get: fn(&CaseCost) -> &Reading<f64>| {

@@ -11,7 +11,7 @@ pub enum Metric {
     /// Payload bytes echoed per second, counted once; more is better.
     BytesPerSecond,
     /// Median time from sending a message (in an open loop: from when it was to be sent) to having it
-    /// back, in nanoseconds; less is better. The tail is in [`Case::latency`]: on a machine that is
+    /// back, in nanoseconds; less is better. The tail is in `Case::latency`: on a machine that is
     /// interrupted now and then, a block's 99th percentile tells whether it was.
     LatencyP50,
     /// Messages echoed per second of the server's own CPU time; more is better. It stays meaningful

@@ -19,11 +19,11 @@ mod metric;
 mod scenario;
 use serde::{Deserialize, Serialize};
 
-use crate::cost::Reading;
+pub use crate::cost::Reading;
 
+pub(crate) use case::NOT_ASKED_FOR;
 pub use case::{
-    Case, CaseCost, Comparison, Latency, LatencyKind, LoadInfo, NOT_ASKED_FOR, Outcome, Percentile,
-    SyscallRate,
+    Case, CaseCost, Comparison, Latency, LatencyKind, LoadInfo, Outcome, Percentile, SyscallRate,
 };
 pub use metric::Metric;
 pub use scenario::{Axis, Fit, Interleaving, Method, Point, Scenario};
@@ -131,12 +131,12 @@ pub enum Origin {
 
 impl Results {
     /// The server of this name.
-    pub fn server(&self, name: &str) -> Option<&ServerInfo> {
+    pub(crate) fn server(&self, name: &str) -> Option<&ServerInfo> {
         self.servers.iter().find(|server| server.name == name)
     }
 
     /// Every server but the A/A control.
-    pub fn without_control(&self) -> impl Iterator<Item = &ServerInfo> {
+    pub(crate) fn without_control(&self) -> impl Iterator<Item = &ServerInfo> {
         self.servers.iter().filter(|server| server.origin != Origin::Control)
     }
 

@@ -69,6 +69,25 @@ pub enum Interleaving {
     },
 }
 
+impl Interleaving {
+    /// Whether turns have the same length and warm-up as those of `other`. The length of a turn changes
+    /// the figures by itself, so points with different turns are neither compared nor joined by a line.
+    pub(crate) fn is_like(self, other: Interleaving) -> bool {
+        use Interleaving::{Blocks, Slices};
+        match (self, other) {
+            (
+                Slices { slice_ns, warm_up_ns, .. },
+                Slices { slice_ns: length, warm_up_ns: start, .. },
+            ) => (slice_ns, warm_up_ns) == (length, start),
+            (
+                Blocks { run_ns, warm_up_ns, .. },
+                Blocks { run_ns: length, warm_up_ns: start, .. },
+            ) => (run_ns, warm_up_ns) == (length, start),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Interleaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |ns: &u64| ns / 1_000_000;
@@ -116,14 +135,14 @@ pub struct Point {
     /// high` of 1 is claimed. `None` when the control could not be measured (then nothing is
     /// ranked).
     pub noise_floor: Option<Estimate>,
-    /// One entry for each server of the run, in the order of [`Results::servers`].
+    /// One entry for each server of the run, in the order of [`Results::servers`](super::Results::servers).
     pub cases: Vec<Case>,
 }
 
 /// A straight line through a server's points: `y = intercept + slope · x`, where x is the axis.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fit {
-    /// [`ServerInfo::name`].
+    /// [`ServerInfo::name`](super::ServerInfo::name).
     pub server: String,
     /// What grows, e.g. "server CPU per message".
     pub quantity: String,
@@ -131,19 +150,27 @@ pub struct Fit {
     pub unit: String,
     /// Growth per unit of the axis.
     pub slope: f64,
+    /// Lower end of the slope's 95 % interval; `None` in a report that was written without intervals.
+    pub slope_low: Option<f64>,
+    /// Upper end of the slope's 95 % interval; `None` in a report that was written without intervals.
+    pub slope_high: Option<f64>,
     /// The value at 0.
     pub intercept: f64,
     /// Share of the variation that the line explains, 0 to 1. Meaningless where the slope is about
     /// 0.
     pub r_squared: f64,
-    /// Number of points.
+    /// Number of points in the line.
     pub points: usize,
+    /// x of each point that is not in the line, since it would decide the slope alone or since the
+    /// servers took turns there in another way.
+    #[serde(default)]
+    pub left_out: Vec<f64>,
 }
 
 impl Scenario {
     /// The point at which the most servers were measured and have what `wanted` asks for. Of equals it is
     /// the last, where loads are highest and the models farthest apart. `None` when no server has it.
-    pub fn telling_point(&self, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
+    pub(crate) fn telling_point(&self, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
         let count = |point: &&Point| {
             let measured = point.cases.iter().filter(|case| case.outcome == Outcome::Measured);
             measured.filter(|case| wanted(case)).count()
@@ -154,7 +181,7 @@ impl Scenario {
 
 impl Point {
     /// What was found of `server`.
-    pub fn case(&self, server: &str) -> Option<&Case> {
+    pub(crate) fn case(&self, server: &str) -> Option<&Case> {
         self.cases.iter().find(|case| case.server == server)
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where distributions put it.
+/// The names of the program in several distributions.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// Chromium, if it is installed.
@@ -14,15 +14,15 @@ pub(crate) fn find() -> Option<PathBuf> {
     all.into_iter().find(|program| program.is_file())
 }
 
-/// What became of a page.
+/// A page that was opened.
 pub(crate) struct Opened {
-    /// Its title, once its scripts have run.
+    /// The title of the page, after its scripts have run.
     pub(crate) title: String,
-    /// What the browser logged, the console's messages among it.
+    /// The log of the browser, which includes the console of the page.
     pub(crate) log: String,
 }
 
-/// Opens `page`. `profile` is a directory that does not exist, and does not afterwards.
+/// Opens `page`. The directory `profile` must not exist, and is removed at the end.
 pub(crate) fn open(program: &Path, page: &Path, profile: &Path) -> Opened {
     fs::create_dir_all(profile).unwrap();
     let output = Command::new(program)
@@ -43,11 +43,10 @@ pub(crate) fn open(program: &Path, page: &Path, profile: &Path) -> Opened {
     Opened { title: title.map(|(title, _)| title.to_owned()).unwrap_or_default(), log }
 }
 
-/// A copy of the report that may run a script, which tells the frame around it how wide it became
-/// and what of its charts cannot be read.
+/// Returns a copy of the report that may run a script. The script tells the frame around the page
+/// how wide the page is, which texts of its charts cannot be read, and which tables leave the page.
 pub(crate) fn probed(report: &str) -> String {
-    const POLICY: &str =
-        "default-src &#39;none&#39;; style-src &#39;unsafe-inline&#39;; img-src data:";
+    const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
     assert!(report.contains(POLICY), "the page forbids itself to load or run anything");
     let probe = "<script>
         const texts = [...document.querySelectorAll('figure svg text')].map(text => ({
@@ -58,14 +57,20 @@ pub(crate) fn probed(report: &str) -> String {
         const outside = texts.filter(it => it.text.left < it.chart.left - 1
             || it.text.right > it.chart.right + 1 || it.text.bottom > it.chart.bottom + 1).length;
         const root = document.documentElement;
+        document.querySelectorAll('details').forEach(details => details.open = true);
+        const wide = [...document.querySelectorAll('table')].filter(table => {
+            const around = table.parentElement.getBoundingClientRect();
+            return !table.parentElement.classList.contains('scroll')
+                || around.left < 0 || around.right > root.clientWidth;
+        }).length;
         parent.postMessage(`in ${innerWidth}: ${root.scrollWidth - root.clientWidth} too wide, `
-            + `${small} texts too small, ${outside} texts outside`, '*');
+            + `${small} texts too small, ${outside} texts outside, ${wide} tables out`, '*');
         </script></body>";
     report.replace(POLICY, "").replace("</body>", probe)
 }
 
-/// A page that shows `page` in a frame `width` pixels wide, as a phone would: a window of
-/// Chromium's own has a minimum width. It takes the frame's message as its title.
+/// Returns a page that shows `page` in a frame `width` pixels wide. A window of Chromium cannot be
+/// as narrow as a phone; a frame can. The message of the frame becomes the title of the page.
 pub(crate) fn frame(page: &str, width: u32) -> String {
     format!(
         "<title></title><script>onmessage = message => document.title = message.data</script>\

@@ -1,22 +1,22 @@
-//! The report page and its charts, from results that are made up.
+//! The report, from results that are made up: the page, its charts, and the tables in the terminal.
 
 // A failed unwrap is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod browser;
 mod example;
+mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bench::cost::Reading;
 use bench::report;
-use bench::results::{Outcome, Results};
+use bench::results::{Interleaving, Outcome, Reading, Results, Scenario};
 use bench::statistics::Estimate;
 
-/// A new empty directory, kept after the test for whoever wants to look.
+/// A new empty directory. It stays after the test, so that a person can look at the report.
 fn directory(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report").join(name);
     let _ = fs::remove_dir_all(&dir);
@@ -36,7 +36,7 @@ fn written(results: &Results, name: &str) -> BTreeMap<String, String> {
     files.collect()
 }
 
-/// Whether elements are closed in the order they were opened: what an XML parser would insist on.
+/// Whether elements are closed in the reverse order of opening, as an XML parser demands.
 fn is_well_formed(svg: &str) -> bool {
     let mut open = Vec::new();
     for tag in svg.split('<').skip(1) {
@@ -89,7 +89,7 @@ fn a_whole_run_becomes_one_page_and_a_file_for_each_chart() {
 }
 
 #[test]
-fn charts_of_an_earlier_report_go_and_the_pictures_of_others_stay() {
+fn charts_of_an_earlier_report_are_removed_and_other_pictures_stay() {
     let dir = directory("stale");
     let mut results = example::results();
     report::write(&results, &dir).unwrap();
@@ -143,8 +143,8 @@ fn finding(results: &Results, name: &str) -> String {
     page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.to_owned()
 }
 
-/// Gives every server but select the same throughput beside however many idle connections, with
-/// intervals from `spread` of it upwards.
+/// Gives every server but select the same throughput at every point. The intervals reach from the
+/// share `spread` of a median to the inverse share.
 fn flat_but_select(results: &mut Results, spread: f64) {
     let herd = results.scenarios.iter_mut().find(|one| one.name == "idle_herd").unwrap();
     for point in &mut herd.points {
@@ -163,11 +163,14 @@ fn the_finding_follows_the_figures() {
     assert!(text.contains("nonblocking falls to") && text.contains("beside 10\u{a0}000"), "{text}");
     flat_but_select(&mut results, 0.95);
     let text = finding(&results, "finding-changed");
-    assert!(text.contains("select falls to 10 %") && !text.contains("nonblocking falls"), "{text}");
+    assert!(
+        text.contains("select falls to 10\u{a0}%") && !text.contains("nonblocking falls"),
+        "{text}"
+    );
     assert!(text.starts_with("Idle connections are nearly free with "), "{text}");
     flat_but_select(&mut results, 0.5);
     let text = finding(&results, "finding-noisy");
-    assert!(text.contains("select falls to 10 %") && !text.contains("nearly free"), "{text}");
+    assert!(text.contains("select falls to 10\u{a0}%") && !text.contains("nearly free"), "{text}");
     results.scenarios.retain(|one| one.name != "idle_herd");
     let text = finding(&results, "finding-without");
     assert!(text.starts_with("Of ") && text.contains("not distinguishable"), "{text}");
@@ -175,19 +178,155 @@ fn the_finding_follows_the_figures() {
     assert_eq!(finding(&results, "finding-empty"), "Nothing in this run can be compared.");
 }
 
-#[test]
-fn the_law_of_growth_is_told_only_where_a_line_explains_it() {
-    let mut results = example::results();
-    let text = written(&results, "law").remove("report.html").unwrap();
-    let law = text.split_once("<p class=\"law\">").unwrap().1.split_once("</p>").unwrap().0;
-    assert!(law.contains("40 with nonblocking (R² 0.998)") && !law.contains("epoll"), "{law}");
-    results.scenarios.iter_mut().flat_map(|one| &mut one.fits).for_each(|fit| fit.r_squared = 0.5);
-    let text = written(&results, "no-law").remove("report.html").unwrap();
-    assert!(!text.contains("<p class=\"law\">"));
+fn herd(results: &mut Results) -> &mut Scenario {
+    results.scenarios.iter_mut().find(|one| one.name == "idle_herd").unwrap()
 }
 
 #[test]
-fn a_control_that_strays_far_is_told_at_the_top() {
+fn the_headline_needs_a_difference_beyond_the_control_and_cases_without_doubts() {
+    // At the farthest point, the same server differs from itself by a factor of 5.73.
+    let mut results = example::results();
+    let wide = Estimate { median: 1.0, low: 1.0 / 5.73, high: 5.73, blocks: 80 };
+    flat_but_select(&mut results, 0.95);
+    herd(&mut results).points.last_mut().unwrap().noise_floor = Some(wide);
+    let text = finding(&results, "headline-far");
+    assert!(text.contains("select falls to 10\u{a0}% beside 900"), "{text}");
+    assert!(text.contains("beside 900 of them") && !text.contains("10\u{a0}000"), "{text}");
+    herd(&mut results).points.iter_mut().for_each(|point| point.noise_floor = Some(wide));
+    assert!(finding(&results, "headline-noisiest").starts_with("Of "));
+    let less_wide = Estimate { median: 1.0, low: 0.5, high: 2.0, blocks: 80 };
+    herd(&mut results).points.iter_mut().for_each(|point| point.noise_floor = Some(less_wide));
+    let text = finding(&results, "headline-noisy");
+    assert!(
+        text.starts_with("Idle connections cost throughput: select falls to 10\u{a0}%"),
+        "{text}"
+    );
+    herd(&mut results).points.iter_mut().for_each(|point| point.noise_floor = None);
+    assert!(finding(&results, "headline-without-control").starts_with("Of "));
+
+    // A rate that the generator limits hides a loss.
+    let mut results = example::results();
+    flat_but_select(&mut results, 0.95);
+    for case in herd(&mut results).points.iter_mut().flat_map(|point| &mut point.cases) {
+        case.flags.push("the generator was the limit".to_owned());
+    }
+    assert!(finding(&results, "headline-limited").starts_with("Of "));
+}
+
+#[test]
+fn points_with_other_turns_are_neither_compared_nor_joined() {
+    let mut results = example::results();
+    let joined = written(&results, "turns-alike");
+    let pieces = |files: &BTreeMap<String, String>| {
+        let chart = &files["idle_herd-metric.svg"];
+        chart.matches("class=\"line\"").map(|_| 1).sum::<usize>()
+    };
+    let before = pieces(&joined);
+    assert!(finding(&results, "turns-alike-finding").contains("beside 10\u{a0}000"));
+    herd(&mut results).points.last_mut().unwrap().interleaving =
+        Interleaving::Blocks { blocks: 6, run_ns: 1_000_000_000, warm_up_ns: 200_000_000 };
+    let broken = written(&results, "turns-differ");
+    // A last point that is alone in its piece has no line, so the number of lines stays; the lines
+    // end before it.
+    assert_eq!(pieces(&broken), before);
+    assert!(broken["idle_herd-metric.svg"].len() < joined["idle_herd-metric.svg"].len());
+    assert!(broken["report.html"].contains("A line is broken where"));
+    assert!(!joined["report.html"].contains("A line is broken where"));
+    assert!(!finding(&results, "turns-differ-finding").contains("10\u{a0}000"));
+}
+
+#[test]
+fn nothing_is_drawn_between_two_numbers_of_processors() {
+    let files = written(&example::results(), "processors");
+    for name in ["ping_pong-metric-1.svg", "ping_pong-metric-2.svg", "ping_pong-cpu-2.svg"] {
+        assert!(!files[name].contains("class=\"line\""), "{name}");
+    }
+    assert!(!files.contains_key("ping_pong-metric.svg"));
+    assert!(files["ping_pong-metric-2.svg"].contains("Median latency, 2 processors"));
+}
+
+#[test]
+fn the_law_of_growth_names_intervals_bounds_and_what_was_left_out() {
+    let law = |results: &Results, name: &str| {
+        let page = written(results, name).remove("report.html").unwrap();
+        let (_, law) = page.split_once("<p class=\"law\">")?;
+        Some(law.split_once(" <span").unwrap().0.to_owned())
+    };
+    let mut results = example::results();
+    let text = law(&results, "law").unwrap();
+    assert!(text.contains("by 40 (37.9 to 42.1) with nonblocking"), "{text}");
+    assert!(text.contains("by at most 0.054 with") && text.contains("epoll-selector"), "{text}");
+    let page = written(&results, "law-table").remove("report.html").unwrap();
+    assert!(page.contains("<small>37.9 to 42.1</small>"));
+    assert!(page.contains("<td>10\u{a0}000</td>") && page.contains("leverage above 0.8"));
+
+    // An interval that includes 0 shows no growth.
+    herd(&mut results).fits.iter_mut().for_each(|fit| fit.slope_low = Some(-1.0));
+    let text = law(&results, "law-unsure").unwrap();
+    assert!(text.contains("grows, in ") && text.contains("by at most 42.1 with"), "{text}");
+    herd(&mut results)
+        .fits
+        .iter_mut()
+        .for_each(|fit| (fit.slope_low, fit.slope_high) = (None, None));
+    assert_eq!(law(&results, "law-without-intervals"), None);
+    herd(&mut results).fits.clear();
+    let page = written(&results, "no-fits").remove("report.html").unwrap();
+    assert!(page.contains("No straight line is fitted"));
+}
+
+#[test]
+fn every_conclusion_says_its_reach() {
+    let page = written(&example::results(), "reach").remove("report.html").unwrap();
+    let reach = |start: &str| {
+        let (_, rest) = page.split_once(start).unwrap();
+        rest.split_once("<span class=\"reach\"").unwrap().1.split(['>', '<']).nth(1).unwrap()
+    };
+    assert_eq!(reach("<h1>"), "this machine");
+    assert_eq!(reach("<p class=\"law\">"), "this machine");
+    assert_eq!(reach("<p class=\"answer\">Clients served"), "counted");
+    assert_eq!(reach("<p class=\"answer\">Server CPU time per second"), "CPU ratio");
+    assert_eq!(reach("<p class=\"answer\">Messages per second"), "this machine");
+}
+
+#[test]
+fn more_clients_are_not_faster_and_less_cpu_time_is_not_either() {
+    let page = written(&example::results(), "words").remove("report.html").unwrap();
+    let section = |name: &str| {
+        let (_, rest) = page.split_once(&format!("<section id=\"{name}\">")).unwrap();
+        rest.split_once("</section>").unwrap().0
+    };
+    let served = section("served");
+    assert!(served.contains("fewer: blocking-none (0.0156×)"), "{served}");
+    assert!(served.contains("▼ fewer") && !served.contains("slower"));
+    let quiet = section("quiet");
+    assert!(quiet.contains("▼ more CPU") && quiet.contains("▲ less CPU"));
+    assert!(!quiet.contains("slower") && !quiet.contains("faster"));
+}
+
+#[test]
+fn a_page_without_a_measured_reference_names_none() {
+    let mut results = example::results();
+    example::fail_the_reference(&mut results);
+    let page = written(&results, "no-reference").remove("report.html").unwrap();
+    assert!(!page.contains("the reference</td>"));
+    assert!(page.contains("failed: it did not start"));
+}
+
+#[test]
+fn switches_are_the_sum_of_both_kinds_on_the_page() {
+    let page = written(&example::results(), "switches").remove("report.html").unwrap();
+    let (_, table) = page.split_once("ping_pong, 1 processor. The A/A").unwrap();
+    let (table, _) = table.split_once("</table>").unwrap();
+    let (head, body) = table.split_once("<tbody>").unwrap();
+    let heads: Vec<&str> = head.split("scope=\"col\">").skip(1).collect();
+    let at = heads.iter().position(|head| head.starts_with("context switches")).unwrap();
+    let row = body.split("<tr>").find(|row| row.contains("nonblocking</th>")).unwrap();
+    let cell = row.split("<td").nth(at).unwrap();
+    assert!(cell.starts_with(">0.003<"), "{cell}");
+}
+
+#[test]
+fn a_control_far_from_1_is_reported_at_the_top() {
     let mut results = example::results();
     let quiet = written(&results, "quiet").remove("report.html").unwrap();
     assert!(!quiet.contains("The machine was not quiet"));
@@ -195,10 +334,10 @@ fn a_control_that_strays_far_is_told_at_the_top() {
         Some(Estimate { median: 1.0, low: 0.8, high: 1.3, blocks: 80 });
     let noisy = written(&results, "noisy").remove("report.html").unwrap();
     assert!(noisy.contains("The machine was not quiet: in active, 1, the same server"));
-    assert!(noisy.contains("up to 30 %"));
+    assert!(noisy.contains("up to 30\u{a0}%"));
 }
 
-/// Every name of a field in `value`.
+/// Adds the name of every field in `value` to `names`.
 fn names(value: &serde_json::Value, names: &mut BTreeSet<String>) {
     match value {
         serde_json::Value::Object(fields) => {
@@ -225,7 +364,7 @@ fn the_schema_document_knows_every_field_and_the_version() {
     assert!(document.contains(&format!("version {}", results.schema)));
 }
 
-/// Every number of `results` through `change`.
+/// Passes every number of `results` through `change`.
 fn change_numbers(results: &mut Results, change: &dyn Fn(f64) -> f64) {
     let estimate = |estimate: &mut Estimate| {
         for value in [&mut estimate.median, &mut estimate.low, &mut estimate.high] {
@@ -239,6 +378,9 @@ fn change_numbers(results: &mut Results, change: &dyn Fn(f64) -> f64) {
             for value in [&mut fit.slope, &mut fit.intercept, &mut fit.r_squared] {
                 *value = change(*value);
             }
+            fit.slope_low = fit.slope_low.map(change);
+            fit.slope_high = fit.slope_high.map(change);
+            fit.left_out.iter_mut().for_each(|x| *x = change(*x));
         }
         for point in &mut scenario.points {
             point.x = change(point.x);
@@ -276,7 +418,7 @@ fn change_numbers(results: &mut Results, change: &dyn Fn(f64) -> f64) {
 }
 
 #[test]
-fn numbers_that_are_none_or_out_of_all_measure_are_never_printed_and_never_panic() {
+fn numbers_without_a_measure_are_never_printed_and_never_panic() {
     let changes: [(&str, f64); 8] = [
         ("nan", f64::NAN),
         ("infinite", f64::INFINITY),
@@ -291,7 +433,7 @@ fn numbers_that_are_none_or_out_of_all_measure_are_never_printed_and_never_panic
         let mut results = example::results();
         change_numbers(&mut results, &|_| value);
         assert_sound(&written(&results, name));
-        // Among good ones, too.
+        // The same values among good ones.
         let mut results = example::results();
         change_numbers(&mut results, &|old| if old.to_bits() % 3 == 0 { value } else { old });
         assert_sound(&written(&results, &format!("{name}-among-others")));
@@ -299,7 +441,7 @@ fn numbers_that_are_none_or_out_of_all_measure_are_never_printed_and_never_panic
 }
 
 #[test]
-fn whatever_is_missing_the_report_is_written() {
+fn with_anything_missing_the_report_is_written() {
     let mut results = example::results();
     results.scenarios.iter_mut().for_each(|scenario| scenario.points.truncate(1));
     assert_sound(&written(&results, "one-point"));
@@ -333,7 +475,7 @@ fn whatever_is_missing_the_report_is_written() {
 #[test]
 fn a_name_full_of_markup_stays_a_name_everywhere() {
     let mut results = example::results();
-    let evil = example::EVIL.to_owned();
+    let evil = format!("{}\u{202e}\x1b[2J", example::EVIL);
     results.command.push(evil.clone());
     results.environment.layout = evil.clone();
     for scenario in &mut results.scenarios {
@@ -348,13 +490,18 @@ fn a_name_full_of_markup_stays_a_name_everywhere() {
     assert_sound(&files);
     let page = &files["report.html"];
     assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;"));
+    // A character that reverses text or steers a terminal is replaced in every file.
+    assert!(page.contains("\u{fffd}\u{fffd}[2J"));
+    for (name, text) in &files {
+        assert!(!text.contains(['\u{202e}', '\x1b']), "{name}");
+    }
 }
 
 #[test]
 fn a_report_that_cannot_be_finished_leaves_the_old_one_and_nothing_else() {
     let dir = directory("failure");
     fs::write(dir.join("report.html"), "the old one").unwrap();
-    // A directory cannot be replaced by a file; by then most of the others are written.
+    // A directory cannot be replaced by a file. The other files come first and are written by then.
     fs::create_dir_all(dir.join("headline.svg/occupied")).unwrap();
     assert!(report::write(&example::results(), &dir).is_err());
     let hidden = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
@@ -379,7 +526,7 @@ fn the_headline_is_a_picture_with_or_without_its_scenario() {
 #[test]
 fn in_chromium_nothing_is_wider_than_the_window_and_the_console_stays_empty() {
     let Some(chromium) = browser::find() else {
-        // Written past the test harness, which would swallow it with a passing test.
+        // The test harness hides what a passing test prints, unless it is written past the harness.
         let _ = writeln!(std::io::stderr(), "skipped: Chromium is not installed");
         return;
     };
@@ -396,7 +543,8 @@ fn in_chromium_nothing_is_wider_than_the_window_and_the_console_stays_empty() {
         let frame = dir.join(format!("frame-{width}.html"));
         fs::write(&frame, browser::frame("probed.html", width)).unwrap();
         let title = browser::open(&chromium, &frame, &dir.join("profile")).title;
-        let good = format!("in {width}: 0 too wide, 0 texts too small, 0 texts outside");
+        let good =
+            format!("in {width}: 0 too wide, 0 texts too small, 0 texts outside, 0 tables out");
         assert_eq!(title, good);
     }
 }

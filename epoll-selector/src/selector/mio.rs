@@ -61,17 +61,36 @@ impl Selector for Mio {
             token: Token::from_key(event.token().0),
             readable: event.is_readable(),
             writable: event.is_writable(),
-            read_closed: event.is_read_closed() || event.is_error(),
+            // A read stops at urgent data (tcp(7)), so a short read has not emptied the socket
+            // either.
+            read_closed: event.is_read_closed() || event.is_error() || is_urgent(event),
         }));
         Ok(())
     }
 }
 
-/// mio has no word for an interest in nothing.
+#[cfg(target_os = "linux")]
+fn is_urgent(event: &mio::event::Event) -> bool {
+    event.is_priority()
+}
+
+/// Elsewhere mio does not report urgent data.
+#[cfg(not(target_os = "linux"))]
+fn is_urgent(_: &mio::event::Event) -> bool {
+    false
+}
+
+/// What is asked for a readable socket: on Linux, urgent data too.
+#[cfg(target_os = "linux")]
+const READABLE: mio::Interest = mio::Interest::READABLE.add(mio::Interest::PRIORITY);
+#[cfg(not(target_os = "linux"))]
+const READABLE: mio::Interest = mio::Interest::READABLE;
+
+/// mio cannot express an empty interest.
 fn translate(interest: Interest) -> io::Result<mio::Interest> {
     match (interest.readable, interest.writable) {
-        (true, true) => Ok(mio::Interest::READABLE | mio::Interest::WRITABLE),
-        (true, false) => Ok(mio::Interest::READABLE),
+        (true, true) => Ok(READABLE | mio::Interest::WRITABLE),
+        (true, false) => Ok(READABLE),
         (false, true) => Ok(mio::Interest::WRITABLE),
         (false, false) => Err(ErrorKind::InvalidInput.into()),
     }

@@ -1,5 +1,5 @@
-//! polling: every trigger, and five system calls for each wait on Linux (its timer and its notifier are
-//! re-armed around it).
+//! polling: every trigger, and five system calls for each wait on Linux (polling arms its timer and
+//! its notifier again around the wait).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -28,7 +28,7 @@ impl Selector for Polling {
         self.trigger
     }
 
-    #[allow(unsafe_code)] // polling's `add` asks for a promise that the type system cannot check.
+    #[allow(unsafe_code)] // polling's `add` asks for a promise that the compiler cannot check.
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
         if interest.exclusive {
             return add_exclusive(self.poller.as_raw_fd(), fd, token, self.trigger);
@@ -39,7 +39,7 @@ impl Selector for Polling {
     }
 
     fn modify(&mut self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        // `modify` alone would go back to oneshot, whatever the mode was.
+        // polling's default is oneshot: `modify` without a mode would go back to it.
         self.poller.modify_with_mode(fd, translate(token, interest), mode(self.trigger))
     }
 
@@ -54,7 +54,7 @@ impl Selector for Polling {
             token: Token::from_key(event.key),
             readable: event.readable,
             writable: event.writable,
-            read_closed: true, // It does not ask for EPOLLRDHUP, so it cannot tell.
+            read_closed: true, // polling does not ask for EPOLLRDHUP, so it cannot tell.
         }));
         Ok(())
     }

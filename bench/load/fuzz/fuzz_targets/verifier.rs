@@ -1,4 +1,4 @@
-//! The load generator's verifiers, fed with whatever the fuzzer's bytes say.
+//! Fuzzes the verifiers of the load generator.
 #![no_main]
 
 #[path = "../../tests/load/chunked.rs"]
@@ -8,7 +8,7 @@ use loadgen::Content;
 use chunked::{DATAGRAM, Happens, check_datagrams, check_stream};
 use libfuzzer_sys::fuzz_target;
 
-/// Most bytes that a stream has sent.
+/// The largest number of sent bytes.
 const MOST_SENT: usize = 1 << 14;
 
 // The first byte chooses the verifier.
@@ -21,8 +21,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Two bytes for what was sent, two for what comes back of it, a number of cuts and the cuts; what
-/// is left is combined (xor) with what comes back, and what goes beyond it comes behind it.
+/// Reads the number of sent bytes (two bytes), the number of returned bytes (two bytes), the number of
+/// cuts, and the cuts. The rest changes the returned bytes (xor), and what is longer is appended.
 fn stream(content: Content, bytes: &[u8]) {
     let [a, b, c, d, cuts, rest @ ..] = bytes else { return };
     let length = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low])) % MOST_SENT;
@@ -39,7 +39,7 @@ fn stream(content: Content, bytes: &[u8]) {
     check_stream(content, length(*a, *b), &returned, &cuts);
 }
 
-/// A few bytes for each thing that happens.
+/// Reads a few bytes for each event.
 fn happens(mut bytes: &[u8]) -> Vec<Happens> {
     let mut happens = Vec::new();
     while let Some((&kind, rest)) = bytes.split_first() {
@@ -56,7 +56,7 @@ fn happens(mut bytes: &[u8]) -> Vec<Happens> {
             (4..=6, &[before, place, flip]) => Happens::ComesBack {
                 before: u64::from(before % 8),
                 place: place.into(),
-                // Unchanged most of the time.
+                // Most returned bytes stay unchanged.
                 flip: flip.saturating_sub(192),
             },
             (_, bytes) => Happens::Comes(bytes.to_vec()),

@@ -1,61 +1,99 @@
-//! The report for people: units on everything, and "in all" or "per connection" said.
+//! The report for people. Every figure has a unit, and says "in all" or "per connection".
 
 use std::fmt;
 
-use super::{Distribution, LatencySummary, Load, Report};
+use anstyle::{AnsiColor, Style};
+use textwrap::Options;
 
-/// Messages that must lie beyond a percentile for it to be more than an anecdote.
+use super::{
+    Client, Distribution, LatencySummary, Load, Location, Machine, Outcome, Report, Warning,
+};
+use crate::{Arrivals, Rate, Search};
+
+/// A percentile with fewer messages beyond it means little.
 const ENOUGH: u64 = 10;
 
-impl fmt::Display for Report {
+/// Columns before the text of a line.
+const INDENT: &str = "               ";
+
+const TITLE: Style = Style::new().bold();
+const ALARM: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// A report, or a part of one, as text. The text has colours: print it through anstream, which
+/// removes them where they do not belong.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a, T> {
+    value: &'a T,
+    width: usize,
+}
+
+impl Report {
+    /// The report as text, with notes wrapped at `width` columns.
+    pub fn text(&self, width: usize) -> Text<'_, Report> {
+        Text { value: self, width }
+    }
+}
+
+impl LatencySummary {
+    /// The distributions as a table.
+    pub fn text(&self) -> Text<'_, LatencySummary> {
+        Text { value: self, width: usize::MAX }
+    }
+}
+
+impl fmt::Display for Text<'_, Report> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_load(f, &self.load)?;
-        let result = &self.result;
-        writeln!(
-            f,
-            "  {} s measured after {} s of warm-up\n",
-            figure(result.seconds),
-            figure(self.load.warmup_seconds)
-        )?;
-        writeln!(
-            f,
-            "  messages     {} in all; {} /s in all; {} /s per connection",
-            grouped(result.messages as f64),
-            grouped(result.messages_per_second),
-            figure(result.messages_per_second_per_connection)
-        )?;
-        if let (Some(rate), Some(ratio)) = (&self.load.rate, result.achieved_ratio) {
-            writeln!(
-                f,
-                "  rate         {:.2} % of {} /s achieved; {} messages were due and never sent",
-                ratio * 100.0,
-                grouped(rate.per_second),
-                grouped(result.unsent as f64)
-            )?;
+        let Text { value: report, width } = *self;
+        write_load(f, &report.load)?;
+        write_outcome(f, &report.load, &report.result)?;
+        if let Some(Search { objective, rate: Some(rate), too_high, .. }) = &report.find_max {
+            let above = match too_high {
+                Some(too_high) => format!("; {} /s does not", grouped(*too_high)),
+                None => String::new(),
+            };
+            writeln!(f, "  find-max     {} /s keeps {objective}{above}", grouped(*rate))?;
         }
-        writeln!(
-            f,
-            "  payload      {} each way in all",
-            bytes_per_second(result.bytes_per_second)
-        )?;
-        write!(f, "{}", self.latency)?;
-        self.write_client(f)?;
-        write!(f, "\n  faults       ")?;
-        if self.faults.is_empty() {
-            writeln!(
-                f,
-                "none{}",
-                if self.load.verified { "; every byte was checked" } else { "" }
-            )?;
+        write!(f, "{}", report.latency.text())?;
+        write_client(f, &report.client)?;
+        write_machine(f, report)?;
+        if report.faults.is_empty() {
+            let checked = if report.load.verified { "; every byte was checked" } else { "" };
+            writeln!(f, "\n  faults       none{checked}")?;
         }
-        for (index, (name, count)) in self.faults.iter().enumerate() {
-            writeln!(f, "{}{name}: {count}", if index > 0 { "               " } else { "" })?;
+        for (index, (fault, count)) in report.faults.iter().enumerate() {
+            let label = if index == 0 { "\n  faults       " } else { INDENT };
+            writeln!(f, "{label}{}: {count}", fault.name())?;
         }
-        if let Some(first) = &self.first_fault {
+        if let Some(first) = &report.first_fault {
             writeln!(f, "  first fault  {first}")?;
         }
-        for reason in &self.invalid {
-            writeln!(f, "  INVALID      {reason}")?;
+        if report.result.interrupted {
+            let text = "a signal ended the run early; the figures are of the time until then";
+            write_note(f, WARNING, "INTERRUPTED", text, width)?;
+        }
+        write!(f, "{}", Notes { warnings: &report.warnings, invalid: &report.invalid, width })
+    }
+}
+
+/// Warnings, and the reasons why figures are invalid, wrapped at a width.
+#[derive(Clone, Copy, Debug)]
+pub struct Notes<'a> {
+    /// What can have changed the figures.
+    pub warnings: &'a [Warning],
+    /// Why the figures are wrong or misleading.
+    pub invalid: &'a [String],
+    /// The width in columns.
+    pub width: usize,
+}
+
+impl fmt::Display for Notes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Warning { name, text } in self.warnings {
+            write_note(f, WARNING, &name.to_uppercase(), text, self.width)?;
+        }
+        for reason in self.invalid {
+            write_note(f, ALARM, "INVALID", reason, self.width)?;
         }
         Ok(())
     }
@@ -64,15 +102,19 @@ impl fmt::Display for Report {
 fn write_load(f: &mut fmt::Formatter<'_>, load: &Load) -> fmt::Result {
     let kind = match &load.rate {
         None => "closed loop".to_owned(),
-        Some(rate) => {
-            format!("open loop, {} messages/s in all", grouped(rate.per_second))
+        Some(Rate { per_second, arrivals, .. }) => {
+            let arrivals = match arrivals {
+                Arrivals::Poisson => "at random times (Poisson)",
+                Arrivals::Uniform => "at equal times",
+            };
+            let seed = load.seed;
+            format!("open loop, {} messages/s in all {arrivals}, seed {seed}", grouped(*per_second))
         }
     };
-    writeln!(f, "{}, {kind}", load.address)?;
+    writeln!(f, "{TITLE}{}, {kind}{TITLE:#}", load.address)?;
     writeln!(
         f,
-        "  {} connections in all on {} thread(s); {} message(s) of {} B on their way per \
-         connection{}",
+        "  {} connections in all on {} thread(s); {} message(s) of {} B in flight per connection{}",
         load.connections,
         load.threads,
         load.depth,
@@ -82,64 +124,134 @@ fn write_load(f: &mut fmt::Formatter<'_>, load: &Load) -> fmt::Result {
     if load.idle > 0 || load.slow_readers > 0 {
         writeln!(
             f,
-            "  beside them {} idle connections and {} that send and do not read",
+            "  beside them {} idle connections and {} that send and hardly read",
             load.idle, load.slow_readers
         )?;
     }
     Ok(())
 }
 
-impl fmt::Display for LatencySummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.service, &self.lateness) {
-            (Some(service), Some(lateness)) => write_columns(
-                f,
-                &[
-                    ("response", "intended send to last byte back", &self.response),
-                    ("service", "actual send to last byte back", service),
-                    ("lateness", "intended to actual send", lateness),
-                ],
-            ),
-            _ => write_columns(f, &[("latency", "send to last byte back", &self.response)]),
-        }
-    }
-}
-
-impl Report {
-    fn write_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let client = &self.client;
-        let per_message = match client.cpu_ns_per_message {
-            Some(ns) => format!("{} per message", duration(ns as u64)),
-            None => "per message unavailable".to_owned(),
-        };
+fn write_outcome(f: &mut fmt::Formatter<'_>, load: &Load, result: &Outcome) -> fmt::Result {
+    writeln!(
+        f,
+        "  {} s measured after {} s of warm-up\n",
+        figure(result.seconds),
+        figure(load.warmup_seconds)
+    )?;
+    writeln!(
+        f,
+        "  messages     {} in all; {} /s in all; {} /s per connection",
+        grouped(result.messages as f64),
+        grouped(result.messages_per_second),
+        figure(result.messages_per_second_per_connection)
+    )?;
+    if let (Some(due), Some(ratio), Some(unsent)) =
+        (result.due, result.achieved_ratio, result.unsent)
+    {
         writeln!(
             f,
-            "\n  client CPU   {:.0} % of a core (busiest thread); {per_message}; {} s user, \
-             {} s system",
-            client.busiest_thread * 100.0,
-            figure(client.user_seconds),
-            figure(client.system_seconds)
+            "  rate         {} messages were due; {:.2} % came back in time",
+            grouped(due as f64),
+            ratio * 100.0
         )?;
-        if client.starved {
+        if unsent > 0 {
             writeln!(
                 f,
-                "  STARVED      the generator was ready to run and had no core for {:.0} % of the \
-                 time: something else on this machine made messages late",
-                client.waited.unwrap_or_default() * 100.0
+                "{INDENT}{} were due and never sent: each counts as a response time until the end",
+                grouped(unsent as f64)
             )?;
         }
-        if client.saturated == Some(true) {
-            writeln!(
-                f,
-                "  SATURATED    the generator had no CPU time left: these figures may be its own \
-                 limit, not the server's. Give more --threads, or fewer connections"
-            )?;
+    }
+    writeln!(f, "  payload      {} each way in all", bytes_per_second(result.bytes_per_second))
+}
+
+fn write_client(f: &mut fmt::Formatter<'_>, client: &Client) -> fmt::Result {
+    let per_message = match client.cpu_ns_per_message {
+        Some(ns) => format!("{} per message", duration(ns as u64)),
+        None => "per message unavailable".to_owned(),
+    };
+    writeln!(
+        f,
+        "\n  client CPU   {:.0} % of a core (busiest thread); {per_message}; {} s user, {} s system",
+        client.busiest_thread * 100.0,
+        figure(client.user_seconds),
+        figure(client.system_seconds)
+    )?;
+    Ok(())
+}
+
+fn write_machine(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+    let server = &report.server;
+    let why = match server.location {
+        Location::Here => "the server's processes have ended",
+        Location::Elsewhere => "the server is on another machine",
+        Location::Unknown => "no visible process holds the server's socket; give --server-pid",
+    };
+    let per_message = |ns: Option<f64>| match ns {
+        Some(ns) => format!("{} per message", duration(ns as u64)),
+        None => "per message unavailable".to_owned(),
+    };
+    match server.cores {
+        Some(cores) => writeln!(
+            f,
+            "  server CPU   {:.0} % of a core; {}; with the client {}",
+            cores * 100.0,
+            per_message(server.cpu_ns_per_message),
+            per_message(server.with_client_cpu_ns_per_message)
+        )?,
+        None => writeln!(f, "  server CPU   unavailable: {why}")?,
+    }
+    let Machine { others_cores, steal_cores, interrupt_cores, .. } = report.machine;
+    let cores = |cores: Option<f64>| cores.map_or("unavailable".to_owned(), |n| format!("{n:.2}"));
+    let (others, steal) = (cores(others_cores), cores(steal_cores));
+    writeln!(
+        f,
+        "  machine      cores used by other programs {others}; by interrupts {}; steal {steal}",
+        cores(interrupt_cores)
+    )?;
+    Ok(())
+}
+
+/// Writes a word in the first columns and a text beside it.
+fn write_note(
+    f: &mut fmt::Formatter<'_>,
+    style: Style,
+    word: &str,
+    text: &str,
+    width: usize,
+) -> fmt::Result {
+    let label = format!("  {style}{word:<12}{style:#} ");
+    let options = Options::new(width).initial_indent(&label).subsequent_indent(INDENT);
+    writeln!(f, "{}", textwrap::fill(text, options))
+}
+
+impl fmt::Display for Text<'_, LatencySummary> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LatencySummary { response, service, lateness, own_lateness } = self.value;
+        let columns = match lateness {
+            None => vec![("latency", "send to last byte back", response)],
+            Some(_) => vec![
+                ("response", "intended send to last byte back", response),
+                ("service", "actual send to last byte back", service),
+                ("lateness", "intended to actual send", lateness),
+                (
+                    "own lateness",
+                    "the part of the lateness that the generator caused",
+                    own_lateness,
+                ),
+            ],
+        };
+        let measured =
+            columns.into_iter().filter_map(|(name, text, of)| Some((name, text, of.as_ref()?)));
+        let columns: Vec<_> = measured.collect();
+        match columns.is_empty() {
+            true => writeln!(f, "\n  latency      unavailable: no message came back"),
+            false => write_columns(f, &columns),
         }
-        Ok(())
     }
 }
 
-/// Writes distributions side by side, a line per percentile.
+/// Writes distributions side by side, with a line for each percentile.
 fn write_columns(
     f: &mut fmt::Formatter<'_>,
     columns: &[(&str, &str, &Distribution)],
@@ -150,7 +262,7 @@ fn write_columns(
     }
     write!(f, "  {:<12}", "")?;
     for (name, ..) in columns {
-        write!(f, " {name:>12}")?;
+        write!(f, " {TITLE}{name:>12}{TITLE:#}")?;
     }
     writeln!(f)?;
     let [(_, _, first), ..] = columns else { return Ok(()) };
@@ -159,9 +271,10 @@ fn write_columns(
         for (.., distribution) in columns {
             write!(f, " {:>12}", duration(distribution.percentiles[row].ns))?;
         }
-        let few = percentile.beyond < ENOUGH && percentile.percentile < 100.0;
-        let note = format!("   (only {} beyond: too few messages)", percentile.beyond);
-        writeln!(f, "{}", if few { &note } else { "" })?;
+        if percentile.beyond < ENOUGH && percentile.percentile < 100.0 {
+            write!(f, "   (only {} beyond: too few messages)", percentile.beyond)?;
+        }
+        writeln!(f)?;
     }
     for (name, value) in
         [("mean", (|d| d.mean_ns as u64) as fn(&Distribution) -> u64), ("max", |d| d.max_ns)]

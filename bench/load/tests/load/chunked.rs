@@ -1,15 +1,14 @@
-//! What must be true of the verifiers, whatever comes back. The property tests and the fuzz target
-//! share this.
+//! Checks of the verifiers for any returned bytes. The property tests and the fuzz target share them.
 
 use loadgen::{Arrival, Content, DatagramVerifier, Fault, StreamVerifier};
 
-/// Feeds a stream's verifier with `returned` in pieces of `cuts` bytes (at least 1; the last is
-/// repeated), after it has sent `sent` bytes. The right bytes are no fault in any pieces; anything else is one, and
-/// no more bytes are called right than are.
+/// Lets a verifier send `sent` bytes, and feeds it with `returned` in pieces of `cuts` bytes. Each cut
+/// is at least 1, and the last one is used again until the end. Right bytes must be no fault, and
+/// wrong bytes must be one. The verifier must not call more bytes right than are right.
 ///
 /// # Panics
 ///
-/// When that is not so.
+/// If the verifier is wrong.
 pub(crate) fn check_stream(content: Content, sent: usize, returned: &[u8], cuts: &[usize]) {
     let mut expected = vec![0; sent];
     content.fill(0, &mut expected);
@@ -38,31 +37,32 @@ pub(crate) fn check_stream(content: Content, sent: usize, returned: &[u8], cuts:
     assert_eq!(fault, wanted, "{right} of {} B right, {sent} B sent", returned.len());
 }
 
-/// What happens to a client of datagrams next.
+/// The next event of a client of datagrams.
 #[derive(Clone, Debug)]
 pub(crate) enum Happens {
     /// It sends a message.
     Sends,
     /// It gives up waiting.
     GivesUp,
-    /// Message number so many before the newest comes back, with this byte changed by this much.
+    /// The message that was sent `before` messages before the newest one comes back. The byte at
+    /// `place` is changed by `flip`.
     ComesBack { before: u64, place: usize, flip: u8 },
-    /// Some bytes come.
+    /// Any bytes come.
     Comes(Vec<u8>),
 }
 
-/// Size of a message of [`check_datagrams`]: large enough that no two are the same.
+/// Size of a message in [`check_datagrams`]. No two messages of this size are equal.
 pub(crate) const DATAGRAM: usize = 24;
 
-/// Steps through what `happens`: only a message that was awaited is an answer, once; only one that
-/// was given up is late, once; everything else is a fault.
+/// Feeds a verifier with the events. Only the message in flight is an answer, and only once. Only a
+/// message that was given up is late, and only once. Everything else is a fault.
 ///
 /// # Panics
 ///
-/// When that is not so.
+/// If the verifier is wrong.
 pub(crate) fn check_datagrams(content: Content, happens: &[Happens]) {
     let mut verifier = DatagramVerifier::new(content, DATAGRAM as u64);
-    // For each message sent: whether its answer may still come.
+    // For each sent message: whether it may still come back.
     let mut open: Vec<bool> = Vec::new();
     let mut awaited = None;
     for event in happens {
@@ -99,7 +99,7 @@ pub(crate) fn check_datagrams(content: Content, happens: &[Happens]) {
                 open[number] = false;
             }
             Some(number) if open[number] => {
-                // Of very many that were given up, the oldest are forgotten.
+                // The verifier forgets the oldest of many messages that were given up.
                 assert!(found == Ok(Arrival::Late) || open.len() > 64, "{found:?}");
                 open[number] = false;
             }

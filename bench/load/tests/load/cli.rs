@@ -1,10 +1,13 @@
 //! `loadgen`: exit status, messages, JSON.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,18 +15,18 @@ use serde_json::Value;
 
 use crate::server::{Flaw, Server};
 
-fn loadgen(arguments: &[&str]) -> Output {
+pub(crate) fn loadgen(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen")).args(arguments).output().unwrap()
 }
 
-/// The largest number that an option takes.
+/// The largest number that fits into 64 bits.
 const MOST: &str = "18446744073709551615";
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -32,7 +35,8 @@ fn a_good_run_exits_0_and_reports_with_units() {
     let server = Server::echo();
     let output = loadgen(&[&server.addr.to_string(), "-c", "3", "-n", "300"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(output.stderr.is_empty(), "a bar belongs on a terminal: {output:?}");
+    assert!(output.stderr.is_empty(), "no progress bar without a terminal: {output:?}");
+    assert!(!output.stdout.contains(&0x1b), "no colours without a terminal: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     for part in ["300 in all", "/s in all", "/s per connection", "p99.9", "µs", "faults", "none"] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
@@ -43,18 +47,30 @@ fn a_good_run_exits_0_and_reports_with_units() {
 fn json_has_a_schema_the_environment_and_what_was_asked() {
     let server = Server::echo();
     let addr = server.addr.to_string();
-    let output =
-        loadgen(&["--addr", &addr, "-n", "100", "-s", "10", "--json", "--percentiles", "50,75"]);
+    let arguments = ["-n", "0.1k", "-s", "10B", "--json", "--percentiles", "50,75"];
+    let output = loadgen(&[&["--addr", &addr][..], &arguments].concat());
     let report = json(&output);
-    assert_eq!(report["schema"], "loadgen/1");
+    assert_eq!(report["schema"], "loadgen/2");
     assert!(report["environment"]["kernel"].is_string());
+    let time = report["environment"]["time"].as_str().unwrap();
+    let age = SystemTime::now().duration_since(humantime::parse_rfc3339(time).unwrap()).unwrap();
+    assert!(age < Duration::from_secs(600), "{time}");
     assert_eq!(report["load"]["address"], addr);
     assert_eq!(report["load"]["message_bytes"], 10);
     assert_eq!(report["result"]["messages"], 100);
     assert_eq!(report["result"]["bytes"], 1000);
-    assert_eq!(report["latency"]["response"]["percentiles"][1]["percentile"], 75.0);
+    assert!(report["latency"]["response"]["p75_ns"].as_u64().unwrap() > 0);
+    assert!(report["latency"]["response"]["p75_beyond"].as_u64().unwrap() <= 25);
     assert_eq!(report["latency"]["service"], Value::Null);
+    assert_eq!(report["result"]["due"], Value::Null, "nothing is due in a closed loop");
     assert_eq!(report["invalid"], Value::Array(Vec::new()));
+    assert_eq!(report["server"]["location"], "here", "the server is a thread of this test");
+    assert_eq!(report["server"]["pids"][0], std::process::id());
+    let client = report["client"]["cpu_ns_per_message"].as_f64().unwrap();
+    let server = report["server"]["cpu_ns_per_message"].as_f64().unwrap();
+    let both = report["server"]["with_client_cpu_ns_per_message"].as_f64().unwrap();
+    assert!(client > 0.0 && server > 0.0 && (both - client - server).abs() < 1.0, "{report}");
+    assert!(report["machine"]["others_cores"].is_number());
 }
 
 #[test]
@@ -72,12 +88,12 @@ fn a_fault_is_named_and_exits_1() {
     let first = report["first_fault"].as_str().unwrap();
     assert!(first.contains("message 10, byte 5"), "{first}");
     let output = loadgen(&[&addr, "-n", "100", "--no-verify"]);
-    assert_eq!(output.status.code(), Some(0), "nobody looked: {output:?}");
+    assert_eq!(output.status.code(), Some(0), "the byte is not checked: {output:?}");
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_what_to_do() {
-    let closed = Server::echo().addr.to_string(); // Dropped at once: nobody listens there.
+fn a_load_that_cannot_work_is_refused_with_advice() {
+    let closed = Server::echo().addr.to_string(); // Dropped at once: no server listens there.
     let server = Server::echo();
     let open = server.addr.to_string();
     let closes = Server::start(|_, _| {});
@@ -93,31 +109,38 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         (vec![&open, "--pin", "1023"], "cannot pin"),
         (vec![&open, "--source", "::1"], "the server's IP version"),
         (vec![&open, "-R", "0"], "a rate of 0 never sends"),
-        (vec![&open, "-R", "1e-300"], "never sends"),
+        (vec![&open, "-R", "0.000000000001"], "never sends"),
         (vec![&open, "-n", "0"], "measure nothing"),
         (vec![&open, "--fragment", "0"], "give at least 1"),
         (vec![&open, "--connect-rate", "0"], "give more than 0"),
-        (vec![&open, "--interval", "1ms"], "give 10ms or more"),
+        (vec![&open, "--csv", "/dev/null", "--interval", "1ms"], "give 10ms or more"),
         (vec![&open, "-c", MOST, "--idle", MOST], "client side runs out of"),
         (vec![&open, "--slow-readers", MOST], "client side runs out of"),
         (vec![&open, "-s", MOST], "1 GiB at most"),
-        (vec![&open, "--depth", MOST], "fewer connections or depth"),
+        (vec![&open, "--depth", MOST], "fewer connections or less depth"),
         (vec![&open, "--timeout", "9999999999y"], "a year at most"),
         (vec![&open, "--warmup", "9999999999y"], "a year at most"),
         (vec![&open, "-d", "9999999999y"], "a year at most"),
-        (vec![&open, "--connect-rate", "1e-300", "-c", "2"], "less than one in a year"),
+        (vec![&open, "--connect-rate", "0.000000000001", "-c", "2"], "less than one in a year"),
         (vec![&open, "-d", "9h", "--csv", "/nonexistent/file"], "cannot write"),
         (vec![&open, "-d", "9h", "--log", "/"], "cannot write"),
         (vec![&open, "--timeout", "0s"], "a timeout of 0"),
         (vec![&open, "-n", "1", "--csv", "/nonexistent/file"], "cannot write"),
         (vec!["merge", "/nonexistent/file"], "cannot read"),
+        (vec![&open, "--fragment", "64"], "cuts nothing"),
+        (vec![&open, "--churn", "--slow-readers", "1"], "no slow readers"),
+        (vec![&open, "--churn", "--connect-rate", "9"], "--connect-rate has no effect"),
+        (vec![&open, "--pin", "0", "--pin", "1"], "more --pin than threads"),
+        (vec![&open, "-R", "fast"], "give for example 200, 20k or 1.5M"),
+        (vec![&open, "-s", "1K"], "give for example 64, 1k (1000 bytes)"),
+        (vec![&open, "--server-pid", "2147483647"], "no server process 2147483647"),
         (vec![&closes], "closes it again"),
         (vec!["--udp", "unix:/nonexistent/socket"], "UDP has no paths"),
         (vec!["--udp", &open, "-s", "65508"], "65507 bytes at most"),
     ] {
         let output = loadgen(&arguments);
-        // Not the command line's fault, but the world's.
-        let world = ["start the server", "closes it", "cannot write", "cannot read"];
+        // The command line is right, but the server or the file system is not.
+        let world = ["start the server", "closes it", "cannot write"];
         let status = if world.iter().any(|text| expected.contains(text)) { 1 } else { 2 };
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
         assert!(stderr(&output).contains(expected), "{arguments:?}: {output:?}");
@@ -133,6 +156,11 @@ fn what_cannot_work_is_refused_with_what_to_do() {
         vec![&open, "--udp", "--depth", "2"],
         vec![&open, "--udp", "--idle", "1"],
         vec![&open, "--udp", "-R", "1"],
+        // Options without an effect.
+        vec![&open, "--spin"],
+        vec![&open, "--arrivals", "poisson"],
+        vec![&open, "--interval", "1s"],
+        vec![&open, "--interval", "1s", "--hgrm", "/dev/null"],
     ] {
         let output = loadgen(&arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -140,7 +168,7 @@ fn what_cannot_work_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_server_that_dies_in_mid_run_is_told_at_once() {
+fn the_death_of_the_server_ends_the_run_at_once() {
     let dead = Instant::now() + Duration::from_millis(500);
     let server = Server::with_flaw(move |_, _| match Instant::now() < dead {
         true => Flaw::None,
@@ -156,80 +184,98 @@ fn a_server_that_dies_in_mid_run_is_told_at_once() {
 }
 
 #[test]
-fn an_interrupt_ends_the_run_and_reports_it() {
-    let server = Server::echo();
-    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args([&server.addr.to_string(), "-c", "2", "-d", "60s", "--warmup", "0s", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    thread::sleep(Duration::from_secs(1));
-    let began = Instant::now();
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(began.elapsed() < Duration::from_secs(20));
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(json(&output)["result"]["messages"].as_u64().unwrap() > 0);
+fn a_signal_ends_the_run_early_and_the_run_is_reported_as_interrupted() {
+    let echoed = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&echoed);
+    let server = Server::with_flaw(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Flaw::None
+    });
+    let addr = server.addr.to_string();
+    let base = [addr.as_str(), "-c", "2", "-d", "60s", "--warmup", "0s"];
+    for (signal, arguments) in [(Signal::SIGINT, vec!["--json"]), (Signal::SIGTERM, vec![])] {
+        let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args(base)
+            .args(&arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        echoed.store(0, Ordering::Relaxed);
+        while echoed.load(Ordering::Relaxed) < 100 && began.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let began = Instant::now();
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(output.status.code(), Some(128 + signal as i32), "{output:?}");
+        if arguments.is_empty() {
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains("INTERRUPTED  a signal ended the run early"), "{text}");
+        } else {
+            let report = json(&output);
+            assert_eq!(report["result"]["interrupted"], true);
+            assert!(report["result"]["messages"].as_u64().unwrap() > 0);
+            assert!(report["result"]["seconds"].as_f64().unwrap() < 30.0);
+        }
+    }
 }
 
 #[test]
-fn logs_of_two_clients_are_added_up() {
-    let server = Server::echo();
+fn a_run_without_an_answer_reports_no_times() {
+    // Each run has three connections: two of the probe, and one of the load, which is not answered.
+    let server = Server::start(|number, mut stream| {
+        let mut bytes = [0; 64];
+        while stream.read_exact(&mut bytes).is_ok() {
+            if number % 3 < 2 {
+                stream.write_all(&bytes).unwrap();
+            }
+        }
+    });
     let addr = server.addr.to_string();
-    let file = |name| {
-        let name = format!("loadgen-test-{}-{name}", std::process::id());
-        std::env::temp_dir().join(name).to_string_lossy().into_owned()
+    let arguments = [&addr, "-n", "5", "--timeout", "300ms", "--json"];
+    let report = json(&loadgen(&arguments));
+    assert_eq!(report["latency"]["response"], Value::Null);
+    assert_eq!(report["client"]["cpu_ns_per_message"], Value::Null);
+    let text = String::from_utf8(loadgen(&arguments[..5]).stdout).unwrap();
+    assert!(text.contains("unavailable: no message came back"), "{text}");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let server = Server::echo();
+    for arguments in [vec!["-n", "10"], vec!["-n", "10", "--json"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .arg(server.addr.to_string())
+            .args(arguments)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).contains("cannot write to stdout"), "{output:?}");
+    }
+    let output = loadgen(&[&server.addr.to_string(), "-n", "10", "--log", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("cannot write /dev/full"), "{output:?}");
+}
+
+#[test]
+fn colours_follow_the_environment() {
+    let server = Server::echo();
+    let run = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command.args([&server.addr.to_string(), "-n", "10"]).env(name, "1");
+        command.output().unwrap().stdout.contains(&0x1b)
     };
-    let (first, second, csv, hgrm) = (file("1"), file("2"), file("csv"), file("hgrm"));
-    for (log, count) in [(&first, "100"), (&second, "50")] {
-        let files = ["--csv", &csv, "--hgrm", &hgrm, "--log", log];
-        let output = loadgen(&[&[&addr, "-n", count][..], &files].concat());
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-    }
-    let sum = json(&loadgen(&["merge", &first, &second, "--json", "--hgrm", &hgrm]));
-    assert_eq!(sum["messages"], 150);
-    assert_eq!(sum["latency"]["response"]["count"], 150);
-    assert!(std::fs::read_to_string(&hgrm).unwrap().contains("Total count    =          150]"));
-    assert!(std::fs::read_to_string(&csv).unwrap().lines().count() == 2);
-    for path in [first, second, csv, hgrm] {
-        std::fs::remove_file(&path).unwrap();
-        assert!(!std::fs::exists(path + ".part").unwrap());
-    }
+    assert!(run("CLICOLOR_FORCE"));
+    assert!(!run("NO_COLOR"));
 }
 
 #[test]
-fn merge_says_what_it_adds_up_and_refuses_what_it_cannot() {
-    let server = Server::echo();
-    let addr = server.addr.to_string();
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("merge");
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    let (closed, open, csv, cut) = (file("closed"), file("open"), file("csv"), file("cut"));
-    assert!(loadgen(&[&addr, "-n", "20", "--log", &closed, "--csv", &csv]).status.success());
-    loadgen(&[&addr, "-n", "20", "-R", "1000", "--log", &open]); // It need not keep up.
-    let whole = fs::read(&closed).unwrap();
-    fs::write(&cut, &whole[..whole.len() - 20]).unwrap();
-    let merged = loadgen(&["merge", &closed]);
-    let text = String::from_utf8(merged.stdout).unwrap();
-    assert!(text.contains(&format!("{closed}: 20 messages in ")), "{text}");
-    assert_eq!(json(&loadgen(&["merge", &closed, "--json"]))["clients"][0]["messages"], 20);
-    for (logs, expected, status) in [
-        ([&closed, &closed], "are the same log", 2),
-        ([&closed, &open], "is of an open loop", 2),
-        ([&closed, &csv], "no log that loadgen's --log wrote", 1),
-        ([&closed, &cut], "no log that loadgen's --log wrote", 1),
-    ] {
-        let output = loadgen(&["merge", logs[0], logs[1]]);
-        assert_eq!(output.status.code(), Some(status), "{logs:?}: {output:?}");
-        assert!(stderr(&output).contains(expected), "{logs:?}: {output:?}");
-        assert!(output.stdout.is_empty(), "{output:?}");
-    }
-}
-
-#[test]
-fn a_reader_that_leaves_costs_no_file() {
+fn the_files_are_written_though_the_reader_of_stdout_has_left() {
     let server = Server::echo();
     let csv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nobody-reads.csv");
     let _ = fs::remove_file(&csv);
@@ -247,7 +293,7 @@ fn a_reader_that_leaves_costs_no_file() {
 }
 
 #[test]
-fn an_interrupt_while_it_connects_ends_it() {
+fn a_signal_while_connections_are_opened_ends_the_process() {
     let server = Server::echo();
     let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args([&server.addr.to_string(), "-c", "60", "--connect-rate", "1"])
@@ -264,20 +310,32 @@ fn an_interrupt_while_it_connects_ends_it() {
 #[test]
 fn a_rate_that_is_not_achieved_makes_the_run_invalid() {
     let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
-    let output = loadgen(&[&server.addr.to_string(), "-R", "1000", "-d", "300ms", "--json"]);
+    let addr = server.addr.to_string();
+    let output = loadgen(&[&addr, "-R", "1000", "-d", "300ms", "--warmup", "0s", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = json(&output);
     assert!(report["result"]["achieved_ratio"].as_f64().unwrap() < 0.5);
     assert!(report["result"]["unsent"].as_u64().unwrap() > 100);
     assert!(report["latency"]["service"]["count"].as_u64().unwrap() > 0);
-    assert!(report["invalid"][0].as_str().unwrap().contains("of the target rate"));
+    assert_eq!(report["latency"]["response"]["count"], report["result"]["due"]);
+    assert!(report["invalid"][0].as_str().unwrap().contains("due messages came back in time"));
 }
 
 #[test]
-fn the_highest_rate_is_searched_and_reported() {
+fn a_generator_that_is_kept_from_sending_says_that_it_is_late() {
     let server = Server::echo();
-    let addr = server.addr.to_string();
-    let output = loadgen(&[&addr, "-c", "4", "--find-max", "p50<1s", "-d", "100ms", "--json"]);
-    assert!(stderr(&output).contains("achieved"), "{output:?}");
-    assert!(json(&output)["load"]["rate"]["per_second"].as_f64().unwrap() > 0.0);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args([&server.addr.to_string(), "-c", "4", "-R", "500", "-d", "1s", "--warmup", "0s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(child.id() as i32);
+    while child.try_wait().unwrap().is_none() {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        thread::sleep(Duration::from_millis(60));
+        kill(pid, Signal::SIGCONT).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(text.contains("LATE         the generator sent late"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The closed loop: counts are exact, times are right, runs follow one another.
+//! The closed loop: exact counts, right times, and many runs on the same connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +79,9 @@ fn one_slow_message_in_ten_shows_in_the_percentiles_above_ninety_and_not_below()
     let delay = DELAY.as_nanos() as u64;
     assert!(response.value_at_quantile(0.5) < delay / 10);
     assert!(response.value_at_quantile(0.95) >= delay - delay / 1000);
-    assert_eq!(response.count_between(delay - delay / 1000, u64::MAX), 20);
+    // A busy machine can delay a few others.
+    let slow = response.count_between(delay - delay / 1000, u64::MAX);
+    assert!((20..40).contains(&slow), "{slow} slow messages");
 }
 
 #[test]
@@ -88,16 +90,15 @@ fn a_slice_counts_the_window_only_and_ends_drained() {
     let server = Server::with_flaw(|_, _| Flaw::Delay(DELAY));
     let plan = Plan { connections: 2, ..Plan::new(server.addr) };
     let mut session = Session::open(&plan).unwrap();
-    let slice = Slice::lasting(Duration::from_millis(100)).after(Duration::from_millis(100));
+    let slice = Slice::lasting(Duration::from_millis(400)).after(Duration::from_millis(400));
     let began = Instant::now();
     let sample = session.run(&slice).unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(200));
-    assert_eq!(sample.elapsed, Duration::from_millis(100));
-    // At most 20 per connection fit into the window, and one more begins before it or ends after
-    // it.
-    assert!((1..=2 * 21).contains(&sample.messages), "{}", sample.messages);
+    assert!(began.elapsed() >= Duration::from_millis(800));
+    assert_eq!(sample.elapsed, Duration::from_millis(400));
+    // At most 80 messages of a connection fit into the measured time, and one more at its edge.
+    assert!((1..=2 * 81).contains(&sample.messages), "{}", sample.messages);
     assert!(plan.control.answered() > sample.messages, "the warm-up was counted");
-    // Nothing is left on the way: the next run begins with its own message.
+    // No message is left in flight: the next run starts with its own message.
     let sample = session.run(&Slice::of_messages(2)).unwrap();
     assert_eq!((sample.messages, sample.faults.total()), (2, 0));
 }
@@ -117,7 +118,7 @@ fn slow_readers_hold_up_nobody() {
     let server = Server::echo();
     let plan = Plan { connections: 2, slow_readers: 3, ..Plan::new(server.addr) };
     let mut session = Session::open(&plan).unwrap();
-    let sample = session.run(&Slice::lasting(Duration::from_millis(300))).unwrap();
+    let sample = session.run(&Slice::lasting(Duration::from_secs(1))).unwrap();
     assert_eq!(sample.faults.total(), 0, "{}", sample.faults);
     assert!(sample.messages > 10);
 }

@@ -1,4 +1,4 @@
-//! How connections are opened, and from where.
+//! Opening connections: their rate, their local addresses, and the kinds of server address.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -60,7 +60,7 @@ fn churn_sends_exactly_one_message_on_each_connection() {
         let mut session = Session::open(&plan).unwrap();
         let sample = session.run(&Slice::of_messages(MESSAGES as u64)).unwrap();
         assert_eq!((sample.messages, sample.faults.total()), (MESSAGES as u64, 0));
-        // The server notices the last end of a stream a moment later.
+        // The server notices the last end of a stream a little later.
         let deadline = Instant::now() + Duration::from_secs(10);
         while received.lock().unwrap().len() < MESSAGES && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! Whatever a server does to the bytes, it is seen.
+//! The check finds every change of the bytes.
 
 use loadgen::Content;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! UDP: what is lost, late, repeated or wrong is counted under its own name, and no client gives up.
+//! UDP: lost, late, repeated and wrong datagrams are counted under their own names, and clients go on.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use loadgen::{Address, Fault, Plan, Rate, Sample, Session, Slice, probe};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 
-/// A server on a thread: `answers` gets the number of a datagram and its bytes, and says what is
-/// sent back.
+/// A server on a thread. `answers` gets the number of a datagram and its bytes, and returns the
+/// datagrams to send back.
 struct Server {
     addr: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -46,10 +46,10 @@ impl Drop for Server {
 }
 
 fn plan(server: &Server) -> Plan {
-    Plan { timeout: PATIENCE, ..Plan::new(Address::Udp(server.addr)) }
+    Plan { timeout: TIMEOUT, ..Plan::new(Address::Udp(server.addr)) }
 }
 
-/// Sends so many messages of one client.
+/// Sends this number of messages from one client.
 fn run(server: &Server, messages: u64) -> Sample {
     Session::open(&plan(server)).unwrap().run(&Slice::of_messages(messages)).unwrap()
 }
@@ -126,7 +126,7 @@ fn what_is_wrong_is_a_mismatch_and_not_lost_as_well() {
 fn a_message_of_another_client_is_a_mismatch() {
     let mut before = Vec::new();
     let server = Server::start(move |_, bytes| {
-        vec![std::mem::replace(&mut before, bytes.to_vec())] // Always the one before.
+        vec![std::mem::replace(&mut before, bytes.to_vec())] // Always the previous one.
     });
     let plan = Plan { connections: 2, ..plan(&server) };
     let sample = Session::open(&plan).unwrap().run(&Slice::of_messages(20)).unwrap();
@@ -136,8 +136,8 @@ fn a_message_of_another_client_is_a_mismatch() {
 
 #[test]
 fn nobody_there_is_refused_and_a_few_losses_do_not_fail_the_probe() {
-    let gone = Server::start(|_, _| vec![]).addr; // Dropped at once: nobody is there.
-    let plan_of = |addr| Plan { timeout: PATIENCE, ..Plan::new(Address::Udp(addr)) };
+    let gone = Server::start(|_, _| vec![]).addr; // Dropped at once: no server is there.
+    let plan_of = |addr| Plan { timeout: TIMEOUT, ..Plan::new(Address::Udp(addr)) };
     let message = probe(&plan_of(gone)).unwrap_err().to_string();
     assert!(message.contains("start the server first"), "{message}");
     let lossy = Server::start(|number, bytes| vec![bytes.to_vec(); usize::from(number > 1)]);

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use loadgen::{Fault, Plan, Session, Slice};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::server::{Flaw, Server};
 
-/// Runs 20 messages of 64 B on each way to drive connections, and expects just this fault on each.
+/// Runs 20 messages of 64 B on each connection, with each way to drive connections. Each connection
+/// must end with exactly this fault.
 fn expect(server: &Server, expected: Fault) {
-    let base = Plan { timeout: PATIENCE, ..Plan::new(server.addr) };
+    let base = Plan { timeout: TIMEOUT, ..Plan::new(server.addr) };
     for plan in [
         base.clone(),
         Plan { connections: 3, ..base.clone() },
@@ -28,7 +29,7 @@ fn expect(server: &Server, expected: Fault) {
     }
 }
 
-/// A server that breaks the message after ten good ones.
+/// A server that echoes ten messages, and has the flaw in the next one.
 fn breaks_the_eleventh(flaw: impl Fn(&mut Vec<u8>) -> Flaw + Send + Sync + 'static) -> Server {
     Server::with_flaw(move |echoed, bytes| if echoed == 640 { flaw(bytes) } else { Flaw::None })
 }
@@ -130,11 +131,11 @@ fn a_greeting_is_a_server_that_spoke_first() {
         let _ = stream.read(&mut [0; 64]);
     });
     let error = loadgen::probe(&Plan::new(server.addr)).unwrap_err().to_string();
-    assert!(error.contains("speaks before it is spoken to"), "{error}");
+    assert!(error.contains("speaks before the client does"), "{error}");
     for connections in [1, 3] {
         let plan = Plan { connections, ..Plan::new(server.addr) };
         let mut session = Session::open(&plan).unwrap();
-        thread::sleep(PATIENCE);
+        thread::sleep(TIMEOUT);
         let faults = session.run(&Slice::of_messages(10)).unwrap().faults;
         assert_eq!(faults.count(Fault::SpokeFirst), connections as u64, "{faults}");
     }
@@ -145,7 +146,7 @@ fn a_byte_that_comes_between_two_runs_is_a_surplus() {
     let server = Server::start(|_, mut stream| {
         let mut bytes = [0; 5 * 64];
         while stream.read_exact(&mut bytes).is_ok() && stream.write_all(&bytes).is_ok() {
-            thread::sleep(PATIENCE / 3);
+            thread::sleep(TIMEOUT / 3);
             let _ = stream.write_all(b"!");
         }
     });
@@ -154,7 +155,7 @@ fn a_byte_that_comes_between_two_runs_is_a_surplus() {
         let mut session = Session::open(&plan).unwrap();
         let messages = Slice::of_messages(connections as u64);
         assert_eq!(session.run(&messages).unwrap().faults.total(), 0);
-        thread::sleep(PATIENCE);
+        thread::sleep(TIMEOUT);
         let faults = session.run(&messages).unwrap().faults;
         assert_eq!(faults.count(Fault::Surplus), connections as u64, "{faults}");
     }
@@ -185,11 +186,11 @@ fn a_server_that_does_not_close_its_side_is_told() {
     let server = Server::start(|_, mut stream| {
         let mut bytes = [0; 64];
         while stream.read_exact(&mut bytes).is_ok() && stream.write_all(&bytes).is_ok() {}
-        thread::sleep(10 * PATIENCE);
+        thread::sleep(10 * TIMEOUT);
     });
     for connections in [1, 3] {
         let plan =
-            Plan { connections, half_close: true, timeout: PATIENCE, ..Plan::new(server.addr) };
+            Plan { connections, half_close: true, timeout: TIMEOUT, ..Plan::new(server.addr) };
         let mut session = Session::open(&plan).unwrap();
         assert_eq!(session.run(&Slice::of_messages(10)).unwrap().faults.total(), 0);
         let faults = session.close().unwrap();
@@ -209,8 +210,7 @@ fn churn_counts_what_goes_wrong_on_its_short_connections() {
                 _ => Flaw::None,
             }
         });
-        let plan =
-            Plan { connections: 2, churn: true, timeout: PATIENCE, ..Plan::new(server.addr) };
+        let plan = Plan { connections: 2, churn: true, timeout: TIMEOUT, ..Plan::new(server.addr) };
         let sample = Session::open(&plan).unwrap().run(&Slice::of_messages(10)).unwrap();
         assert_eq!(sample.faults.count(expected), 2, "{}", sample.faults);
         assert_eq!((sample.faults.total(), sample.messages), (2, 0), "{}", sample.faults);

@@ -1,5 +1,5 @@
-//! The load engine against servers whose flaw is known: what it reports must be that.
-// A failed unwrap is the report.
+//! The load engine against servers with a known flaw. The engine must report exactly that flaw.
+// A failed unwrap is the test's report.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod chunked;
@@ -10,12 +10,15 @@ mod content;
 mod datagrams;
 mod faults;
 mod find_max;
+mod machine;
+mod merge;
 mod open_loop;
+mod schema;
 mod series;
 mod server;
 mod verifier;
 
 use std::time::Duration;
 
-/// How long a test waits for what never comes.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// The timeout of tests in which a message never comes back.
+const TIMEOUT: Duration = Duration::from_millis(300);

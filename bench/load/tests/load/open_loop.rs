@@ -1,9 +1,9 @@
-//! The open loop: the rate is kept, and a stall shows in the response time and not in the service
-//! time.
+//! The open loop: it keeps the rate, and a stall shows in the response time.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use loadgen::{Arrivals, Plan, Rate, Session, Slice};
+use loadgen::{Arrivals, Latency, Plan, Rate, Session, Slice};
 
 use crate::server::{Flaw, Server};
 
@@ -23,22 +23,89 @@ fn the_rate_is_kept() {
 }
 
 #[test]
-fn random_arrivals_repeat_with_the_seed() {
-    let server = Server::echo();
-    let count = |seed| {
-        let plan = Plan { connections: 4, seed, depth: 50, ..Plan::new(server.addr) };
-        let rate = Rate { arrivals: Arrivals::Poisson, ..Rate::uniform(200.0) };
-        let slice = Slice::lasting(Duration::from_millis(300)).at_rate(rate);
-        let mut session = Session::open(&plan).unwrap();
-        session.run(&slice).unwrap();
-        session.latency().lateness.len()
+fn the_seed_alone_decides_when_random_messages_are_due() {
+    let fast = Server::echo();
+    // Leaves most messages unsent.
+    let slow = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(30)));
+    let due = |server: &Server, seed, threads| {
+        let plan = Plan { connections: 4, threads, seed, ..Plan::new(server.addr) };
+        let slice = Slice::lasting(Duration::from_millis(300)).at_rate(Rate::poisson(1000.0));
+        Session::open(&plan).unwrap().run(&slice).unwrap().due
     };
-    assert!(count(1).abs_diff(count(1)) <= 1, "one may be due just when the slice ends");
-    let counts: Vec<u64> = (1..6).map(count).collect();
-    assert!(
-        counts.iter().any(|count| *count != counts[0]),
-        "other seeds gave the same: {counts:?}"
-    );
+    let counts: Vec<u64> = (1..6).map(|seed| due(&fast, seed, 1)).collect();
+    assert!(counts.iter().all(|count| (200..400).contains(count)), "{counts:?}");
+    assert!(counts.iter().any(|count| *count != counts[0]), "the seed has no effect: {counts:?}");
+    assert_eq!(due(&fast, 1, 1), counts[0]);
+    assert_eq!(due(&fast, 1, 2), counts[0], "threads change the schedule");
+    assert_eq!(due(&slow, 1, 1), counts[0], "the server changes the schedule");
+}
+
+#[test]
+fn times_between_random_messages_have_an_exponential_distribution() {
+    // One connection sends each message when it is due. The server notes the times.
+    let seen: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let times = Arc::clone(&seen);
+    let server = Server::with_flaw(move |_, _| {
+        times.lock().unwrap().push(Instant::now());
+        Flaw::None
+    });
+    let plan = Plan { depth: 100, ..Plan::new(server.addr) };
+    let slice = Slice::lasting(Duration::from_secs(2)).at_rate(Rate::poisson(100.0));
+    Session::open(&plan).unwrap().run(&slice).unwrap();
+    let times = seen.lock().unwrap();
+    let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+    let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+    // The standard deviation of this distribution is its mean; that of equal times is 0.
+    let ratio = variance.sqrt() / mean;
+    assert!((0.6..1.7).contains(&ratio), "{ratio} of {} gaps", gaps.len());
+}
+
+#[test]
+fn unsent_messages_count_with_the_time_until_the_end() {
+    // The server stops answering in the middle of the run, and until after its end.
+    let began = Instant::now();
+    let (stall, end) = (Duration::from_millis(500), Duration::from_millis(1300));
+    let server = Server::with_flaw(move |_, _| match began.elapsed() {
+        now if now > stall && now < end => Flaw::Delay(end - now),
+        _ => Flaw::None,
+    });
+    let plan = Plan { connections: 4, ..Plan::new(server.addr) };
+    let mut session = Session::open(&plan).unwrap();
+    let slice = Slice::lasting(Duration::from_secs(1)).at_rate(Rate::uniform(2000.0));
+    let sample = session.run(&slice).unwrap();
+    let latency = session.latency();
+    assert_eq!(sample.due, 2000);
+    assert_eq!(latency.response.len(), sample.due, "each due message counts once");
+    assert_eq!(latency.service.len() + sample.unsent, sample.due);
+    assert_eq!(latency.lateness.len(), sample.due);
+    assert!((800..1100).contains(&sample.unsent), "{}", sample.unsent);
+    // Half of the messages were due in the stall, and would have waited for up to 500 ms.
+    let p90 = latency.response.value_at_quantile(0.9);
+    assert!((300_000_000..500_000_000).contains(&p90), "{p90} ns");
+}
+
+#[test]
+fn very_many_unsent_messages_are_counted_in_little_time() {
+    let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
+    let mut session = Session::open(&Plan { connections: 2, ..Plan::new(server.addr) }).unwrap();
+    let slice = Slice::lasting(Duration::from_millis(500)).at_rate(Rate::poisson(1e12));
+    let began = Instant::now();
+    let sample = session.run(&slice).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!((4.9e11..5.1e11).contains(&(sample.due as f64)), "{}", sample.due);
+    assert_eq!(session.latency().response.len(), sample.due);
+}
+
+#[test]
+fn a_late_generator_is_reported() {
+    let mut latency = Latency::new().unwrap();
+    assert_eq!(latency.is_late(), None, "a closed loop");
+    latency.response.record_n(1000, 100).unwrap();
+    latency.own_lateness.record_n(90, 100).unwrap();
+    assert_eq!(latency.is_late(), Some(false));
+    latency.own_lateness.record_n(110, 101).unwrap();
+    assert_eq!(latency.is_late(), Some(true));
 }
 
 #[test]
@@ -61,26 +128,28 @@ fn a_stall_shows_in_response_time_and_not_in_service_time() {
     assert_eq!(sample.faults.total(), 0, "{}", sample.faults);
     let latency = session.latency();
     let millis = |nanos| nanos / 1_000_000;
-    // A third of all messages was due during the stall, evenly spread over it: one in six of all
-    // waited for more than half of it, and one in thirty for more than nine tenths.
+    // A third of all messages were due during the stall. So one message in six waited for more than
+    // half of the stall, and one in thirty for more than nine tenths.
     assert!(millis(latency.response.value_at_quantile(0.90)) > 400);
     assert!(millis(latency.response.value_at_quantile(0.98)) > 800);
     assert!(millis(latency.response.max()) > 900);
-    // But only four were on their way.
+    // Only four messages were in flight.
     assert!(millis(latency.service.value_at_quantile(0.98)) < 80);
     assert!(latency.service.count_between(500_000_000, u64::MAX) <= 8);
-    // Sends were late by what response time has and service time has not.
+    // The difference between response time and service time is lateness.
     assert!(millis(latency.lateness.value_at_quantile(0.90)) > 400);
-    assert_eq!(latency.response.len(), latency.service.len());
+    // The server caused this lateness, and not the generator.
+    assert!(millis(latency.own_lateness.value_at_quantile(0.90)) < 40);
+    assert_eq!(latency.response.len(), latency.service.len() + sample.unsent);
 }
 
 #[test]
-fn what_a_slow_server_does_not_allow_to_be_sent_is_told() {
+fn messages_that_a_slow_server_leaves_unsent_are_counted() {
     let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
     let plan = Plan { connections: 2, ..Plan::new(server.addr) };
     let slice = Slice::lasting(Duration::from_millis(500)).at_rate(Rate::uniform(1000.0));
     let sample = Session::open(&plan).unwrap().run(&slice).unwrap();
-    // 500 were due; two connections get through at most 50 of them.
+    // 500 messages were due, and two connections send at most 50 of them.
     assert!(sample.messages <= 60, "{}", sample.messages);
     assert!((400..=500).contains(&sample.unsent), "{}", sample.unsent);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A listening server, until it is dropped.
+/// A listening server. Dropping the value stops it.
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -15,7 +15,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves each client on a thread of its own; `serve` gets the client's number and its stream.
+    /// Serves each client on its own thread. `serve` gets the client's number and its stream.
     pub(crate) fn start(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -39,8 +39,8 @@ impl Server {
         Server::with_flaw(|_, _| Flaw::None)
     }
 
-    /// An echo server that asks before each read's bytes go back what to do with them: `flaw` gets
-    /// the number of bytes echoed before, and the bytes, which it may change.
+    /// An echo server that calls `flaw` after each read. `flaw` gets the number of bytes echoed before
+    /// and the received bytes, may change these bytes, and says what to do with them.
     pub(crate) fn with_flaw(
         flaw: impl Fn(u64, &mut Vec<u8>) -> Flaw + Send + Sync + 'static,
     ) -> Server {
@@ -58,17 +58,21 @@ impl Drop for Server {
     }
 }
 
-/// What a server does instead of sending its bytes back at once.
+/// What a server does with the received bytes.
 pub(crate) enum Flaw {
+    /// Sends them back at once.
     None,
+    /// Sends them back after this time.
     Delay(Duration),
-    /// One send per byte.
+    /// Sends each byte by itself.
     Trickle,
+    /// Closes the connection.
     Close,
-    /// Sends the bytes and closes.
+    /// Sends them back and closes the connection.
     LastWords,
+    /// Resets the connection.
     Reset,
-    /// Closes nothing and sends nothing, ever.
+    /// Sends nothing, and keeps the connection open.
     Silence,
 }
 

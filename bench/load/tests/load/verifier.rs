@@ -1,4 +1,4 @@
-//! Whatever comes back, the verifiers call it by its name.
+//! The verifiers find the right name for any returned bytes.
 
 use loadgen::Content;
 use proptest::prelude::*;

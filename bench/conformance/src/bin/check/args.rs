@@ -15,8 +15,12 @@ use server_process::catalogue::{self, Concurrency};
 #[derive(Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A server that runs already: HOST:PORT, [IPV6]:PORT or unix:PATH
-    #[arg(long, value_name = "ADDR", group = "subject")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        group = "subject",
+        help = "A server that runs already: HOST:PORT, [IPV6]:PORT or unix:PATH"
+    )]
     pub(crate) addr: Option<Address>,
 
     /// A server of this workspace, built in the same directory as this program; or `all` of them

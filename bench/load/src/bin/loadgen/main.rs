@@ -1,31 +1,42 @@
-//! `loadgen`: loads an echo server and says what it did.
+//! `loadgen`: puts a load on an echo server and reports the result.
 //!
 //! ```text
 //! cargo run --release -p loadgen -- 127.0.0.1:7000 -c 64 -d 5s
-//! cargo run --release -p loadgen -- 127.0.0.1:7000 -c 64 -R 20000 --interval 1s
+//! cargo run --release -p loadgen -- 127.0.0.1:7000 -c 64 -R 20000 --csv load.csv
 //! cargo run --release -p loadgen -- --udp 127.0.0.1:7000 -c 64 -d 5s
 //! cargo run --release -p loadgen -- merge first.hlog second.hlog
 //! ```
 
 mod args;
+mod measure;
 mod merge;
+mod output;
 mod progress;
 mod search;
+mod signals;
+mod start;
+mod units;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use clap::Parser;
-use loadgen::report::{Report, csv, hgrm, log};
-use loadgen::{Interval, Plan, Session, limits, probe};
+use loadgen::report::{Report, Run, csv, hgrm, log};
+use loadgen::{Error, Interval, Result, Session, probe};
 use server_process::files::{check_file, write_whole};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use args::{Cli, Command, Load};
+use measure::{Measured, measure};
 use progress::Progress;
+use signals::Signals;
+
+/// The word before a message; clap has the same style.
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+
+/// Added to a signal's number, the exit status of a run that the signal ended. Shells use the same.
+const SIGNALLED: u8 = 128;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -33,92 +44,90 @@ fn main() -> ExitCode {
         Some(Command::Merge(merge)) => merge::run(merge),
         None => run(&cli.load),
     };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
-            // A plan that makes no sense is a command line that makes none.
-            ExitCode::from(if error.kind() == io::ErrorKind::InvalidInput { 2 } else { 1 })
-        }
-    }
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(anstream::stderr(), "{ERROR}error:{ERROR:#} {error}");
+        ExitCode::from(error.exit_status())
+    })
 }
 
-/// Runs the load and reports: whether all went well.
-fn run(load: &Load) -> io::Result<bool> {
-    let (plan, mut slice) = (load.plan()?, load.slice());
+/// Runs the load and reports it. Returns the exit status.
+fn run(load: &Load) -> Result<ExitCode> {
+    let (plan, slice) = (load.plan()?, load.slice());
     plan.check()?;
     slice.check()?;
-    load.files().try_for_each(check_file)?;
-    limits::prepare(&plan)?;
+    load.files().try_for_each(check_file).map_err(Error::Write)?;
+    load.start_at.map_or(Ok(()), start::check)?;
+    let signals = Signals::install(plan.control.stop_flag())?;
     probe(&plan)?;
+    let side = load.server_side(&plan.address)?;
     let mut session = Session::open(&plan)?;
-    // Until here a signal ends the process: there is nothing to report, however long connecting takes.
-    // From here on the first one ends the run early, and it is reported; the second ends the process.
-    for signal in [SIGINT, SIGTERM] {
-        let stop = plan.control.stop_flag();
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(stop))?;
-        flag::register(signal, Arc::clone(stop))?;
-    }
-    if load.find_max.is_some() {
-        match search::run(load, &mut session, &slice)? {
-            Some(rate) => slice = slice.at_rate(rate),
-            None => return Ok(false),
+    load.start_at.map_or(Ok(()), start::wait)?;
+    // Before this line there is nothing to report, and a signal ends the process.
+    signals.hold();
+    let (search, mut measured) = match load.find_max {
+        Some(objective) => {
+            let (search, last) = search::run(load, objective, &plan, &mut session, &side)?;
+            (Some(search), last)
         }
-    }
-    let progress = Progress::start(&slice, &plan.control);
-    let began = SystemTime::now() + slice.warmup;
-    let mut sample = session.run(&slice)?;
-    drop(progress);
-    sample.faults += session.close()?;
-    let first_fault = session.first_fault();
-    let percentiles = &load.percentiles.list;
-    let report = Report::new(&plan, &slice, &sample, session.latency(), first_fault, percentiles);
-    let text = if load.json { to_json(&report)? } else { report.to_string() };
-    // A reader that has left does not cost the files, and a full disk does not cost the report.
-    let shown = show(&text);
-    write_files(load, &plan, &mut session, sample.elapsed, began)?;
-    Ok(shown? && report.is_valid())
+        None => {
+            let _progress = Progress::start(&slice, &plan.control);
+            (None, measure(&mut session, &slice, &plan, &side)?)
+        }
+    };
+    let caught = signals.caught();
+    measured.sample.faults += session.close()?;
+    let run = Run {
+        plan: &plan,
+        slice: &measured.slice,
+        sample: &measured.sample,
+        first_fault: session.first_fault(),
+        latency: session.latency(),
+        started: measured.started,
+        side: &side,
+        machine: &measured.machine,
+        search,
+        interrupted: caught.is_some(),
+    };
+    let report = Report::new(run, &load.percentiles());
+    let shown = match load.json {
+        true => output::json(&report),
+        false => output::text(&report.text(output::width())),
+    };
+    // The files are written even if stdout is closed, or on a full disk.
+    write_files(load, &report, &mut session, &measured)?;
+    Ok(match caught {
+        _ if !shown? || !report.is_valid() => ExitCode::FAILURE,
+        Some(signal) => ExitCode::from(SIGNALLED + signal),
+        None => ExitCode::SUCCESS,
+    })
 }
 
-/// Writes the files that were asked for.
+/// Writes the requested files.
 fn write_files(
     load: &Load,
-    plan: &Plan,
+    report: &Report,
     session: &mut Session,
-    elapsed: Duration,
-    began: SystemTime,
-) -> io::Result<()> {
+    measured: &Measured,
+) -> Result<()> {
     if let Some(path) = &load.csv {
-        let text = csv(session.intervals(), plan.size, &load.percentiles.list)?;
-        write_whole(path, text.as_bytes())?;
+        let bytes = csv(session.intervals(), report.load.message_bytes, &load.percentiles())?;
+        write_whole(path, &bytes).map_err(Error::Write)?;
     }
     if let Some(path) = &load.hgrm {
-        write_whole(path, hgrm(&session.latency().response).as_bytes())?;
+        let text = hgrm(&session.latency().response);
+        write_whole(path, text.as_bytes()).map_err(Error::Write)?;
     }
     if let Some(path) = &load.log {
-        let bytes = if plan.interval.is_some() {
-            log(session.intervals(), began)?
+        let bytes = if load.has_intervals() {
+            log(report, session.intervals(), measured.started)?
         } else {
             let latency = session.latency().clone();
             let messages = latency.response.len();
-            let whole = Interval { start: Duration::ZERO, length: elapsed, messages, latency };
-            log(std::iter::once(Ok(whole)), began)?
+            let length = measured.sample.elapsed;
+            let whole = Interval { start: Duration::ZERO, length, messages, latency };
+            log(report, std::iter::once(Ok(whole)), measured.started)?
         };
-        write_whole(path, &bytes)?;
+        write_whole(path, &bytes).map_err(Error::Write)?;
     }
     Ok(())
-}
-
-/// Prints a report. False when its reader has left, as `head` does: that is nothing to complain about.
-fn show(text: &str) -> io::Result<bool> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn to_json(value: &impl serde::Serialize) -> io::Result<String> {
-    Ok(serde_json::to_string_pretty(value).map_err(io::Error::other)? + "\n")
 }

@@ -1,4 +1,4 @@
-//! The bar on stderr while a load runs; nothing when stderr is no terminal.
+//! The progress bar on stderr. There is none if stderr is not a terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use loadgen::{Control, Slice, Until};
 
-/// Redraws are rare: they take CPU time from the load.
+/// Time between two updates. Each update takes CPU time from the load.
 const REDRAW: Duration = Duration::from_millis(250);
 
-/// A bar that a thread of its own keeps up to date until it is dropped.
+/// A bar with a thread that updates it. Dropping the value removes the bar.
 pub(crate) struct Progress {
     done: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -24,7 +24,7 @@ impl Progress {
             Until::Elapsed(duration) => (slice.warmup + duration).as_millis() as u64,
             Until::Messages(count) => count,
         };
-        let bar = ProgressBar::new(total); // Hidden by itself unless stderr is a terminal.
+        let bar = ProgressBar::new(total); // indicatif hides it unless stderr is a terminal.
         if bar.is_hidden() {
             return Progress { done, thread: None };
         }

@@ -1,13 +1,16 @@
-//! An echo server that is slower by a known amount: does the ruler see it?
+//! The least that an echo server on epoll can do: a level-triggered loop that checks nothing.
+//!
+//! A yardstick for `cargo bench --bench compare -- --yardsticks`. It has no limits, no drain and no
+//! idle timeout, so it shows what the contract costs. It does not keep the contract.
+//!
+//! With `--burn` it is slower by a known amount: does the ruler see it?
 //!
 //! ```console
-//! $ cargo build --release -p bench --example slowed
-//! $ S=target/release/examples/slowed
-//! $ cargo bench --bench compare -- --server "plain=$S {addr}" --server "slow=$S {addr} --burn 250ns" \
-//!       --reference plain 'active/slow/64'
+//! $ cargo build --release -p bench --example bare_epoll
+//! $ S=target/release/examples/bare_epoll
+//! $ cargo bench --bench compare -- --server "plain=$S --addr {addr}" \
+//!       --server "slow=$S --addr {addr} --burn 250ns" --reference plain 'active/slow/64'
 //! ```
-//!
-//! A level-triggered epoll loop and nothing more: it does not keep the contract.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,19 +21,20 @@ use clap::Parser;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use slab::Slab;
 
-/// TCP echo server that is slower than itself by a known amount.
+/// TCP echo server: a bare epoll loop
 #[derive(Parser)]
 struct Args {
     /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:7000")]
     addr: SocketAddr,
 
-    /// Time to burn for each message. The clock is read without a system call (vdso(7))
+    /// Time to burn for each message, e.g. 250ns; the clock is read without a system call (vdso(7))
     #[arg(long, value_name = "DURATION", default_value = "0s",
           value_parser = humantime::parse_duration)]
     burn: Duration,
 }
 
-/// The listener's place among the events; no client is ever given it.
+/// The listener's key among the events; clients have smaller ones.
 const LISTENER: u64 = u64::MAX;
 
 fn main() -> io::Result<()> {
@@ -38,13 +42,14 @@ fn main() -> io::Result<()> {
     let listener = TcpListener::bind(addr)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+    println!("listening on {}", listener.local_addr()?);
     let mut clients: Slab<TcpStream> = Slab::new();
     let mut events = [EpollEvent::empty(); 256];
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
             Ok(count) => count,
-            Err(nix::Error::EINTR) => continue, // SIGSTOP and SIGCONT do that.
+            Err(nix::Error::EINTR) => continue, // After SIGSTOP and SIGCONT.
             Err(error) => return Err(error.into()),
         };
         for event in &events[..count] {
@@ -65,7 +70,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Reads once, burns, and writes it back; an error also at the end of the stream.
+/// Reads once, burns, and writes the bytes back. The end of the stream is an error too.
 fn echo(client: &mut TcpStream, buffer: &mut [u8], burn: Duration) -> io::Result<()> {
     let received = client.read(buffer)?;
     if received == 0 {

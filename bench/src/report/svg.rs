@@ -1,25 +1,25 @@
-//! HTML and SVG, written so that nothing can be forgotten to be escaped.
+//! A writer of SVG that escapes everything.
 //!
-//! Names of servers come from users, reasons from operating systems. Whatever is not a literal of
-//! this program passes through [`Markup::text`] or an attribute, and both escape. There is no other
-//! way in.
+//! Names of servers come from users, and reasons come from operating systems. Text reaches the SVG
+//! only through [`Svg::text`] or an attribute, and both escape it. Only a `&'static str` can enter
+//! unescaped: a string of this program.
 
 use std::fmt::{self, Display, Write};
 
-/// A growing piece of HTML or SVG.
+/// A growing piece of SVG. In a page of maud, it stands as it is: `(svg)`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Markup(String);
+pub(super) struct Svg(String);
 
 /// Names and values of an element's attributes.
 pub(super) type Attributes<'a> = &'a [(&'static str, &'a dyn Display)];
 
-impl Markup {
-    /// `<name …>`, what `inner` writes, and `</name>`.
+impl Svg {
+    /// Writes `<name …>`, what `inner` writes, and `</name>`.
     pub(super) fn element(
         &mut self,
         name: &'static str,
         attributes: Attributes,
-        inner: impl FnOnce(&mut Markup),
+        inner: impl FnOnce(&mut Svg),
     ) {
         self.start(name, attributes);
         self.0.push('>');
@@ -29,7 +29,7 @@ impl Markup {
         self.0.push_str(">\n");
     }
 
-    /// An element that holds text only.
+    /// Writes an element that holds text only.
     pub(super) fn text_element(
         &mut self,
         name: &'static str,
@@ -44,26 +44,25 @@ impl Markup {
         self.0.push('>');
     }
 
-    /// An element without content: `<name …/>`. In HTML only for void elements such as `meta`.
+    /// Writes an element without content: `<name …/>`.
     pub(super) fn leaf(&mut self, name: &'static str, attributes: Attributes) {
         self.start(name, attributes);
         self.0.push_str("/>");
     }
 
-    /// Text, escaped.
+    /// Writes text, escaped.
     pub(super) fn text(&mut self, text: impl Display) {
         // Writing to a String cannot fail.
         let _ = write!(Escaper(&mut self.0), "{text}");
     }
 
-    /// A literal of this program that is markup already, such as a style sheet. The lifetime keeps
-    /// data out.
-    pub(super) fn literal(&mut self, markup: &'static str) {
-        self.0.push_str(markup);
+    /// Writes the style sheet as it is. The lifetime keeps data out.
+    pub(super) fn style_sheet(&mut self, css: &'static str) {
+        self.0.push_str(css);
     }
 
-    /// A finished piece.
-    pub(super) fn append(&mut self, piece: &Markup) {
+    /// Writes a finished piece.
+    pub(super) fn append(&mut self, piece: &Svg) {
         self.0.push_str(&piece.0);
     }
 
@@ -85,7 +84,13 @@ impl Markup {
     }
 }
 
-/// Escapes what is written to it, for text and for quoted attributes alike.
+impl maud::Render for Svg {
+    fn render_to(&self, page: &mut String) {
+        page.push_str(&self.0);
+    }
+}
+
+/// Escapes what is written to it, for text and for quoted attributes.
 struct Escaper<'a>(&'a mut String);
 
 impl Write for Escaper<'_> {
@@ -97,24 +102,33 @@ impl Write for Escaper<'_> {
                 '>' => self.0.push_str("&gt;"),
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
-                '\n' | '\t' => self.0.push(character),
-                _ if is_disallowed(character) => self.0.push(char::REPLACEMENT_CHARACTER),
-                _ => self.0.push(character),
+                character => self.0.push(harmless(character)),
             }
         }
         Ok(())
     }
 }
 
-/// Characters that XML 1.0 forbids (a single one makes an SVG file unreadable), and those that
-/// change the direction of the text after them, so that a name could disguise what follows it.
-fn is_disallowed(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        || matches!(character, '\u{fffe}' | '\u{ffff}')
+/// Returns `character`, or the replacement character for a harmful one: control characters, which
+/// XML 1.0 forbids and which steer a terminal, and characters that reverse the direction of text,
+/// by which a name could disguise the text after it. Line ends and tabs are harmless.
+fn harmless(character: char) -> char {
+    match character {
+        '\n' | '\t' => character,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        _ if character.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => character,
+    }
 }
 
-/// A coordinate: a tenth of a pixel is finer than anyone sees, and keeps the page small.
+/// Returns `text` without harmful characters.
+pub(super) fn harmless_text(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
+/// A coordinate, to a tenth of a pixel. Nobody sees more, and the page stays small.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Px(pub f64);
 
@@ -131,17 +145,17 @@ mod tests {
     use super::*;
 
     fn text(text: &str) -> String {
-        let mut markup = Markup::default();
-        markup.text(text);
-        markup.into_string()
+        let mut svg = Svg::default();
+        svg.text(text);
+        svg.into_string()
     }
 
     #[test]
-    fn text_and_attributes_cannot_become_markup() {
+    fn text_and_attributes_cannot_become_elements() {
         assert_eq!(text("<script>'\"&"), "&lt;script&gt;&#39;&quot;&amp;");
-        let mut markup = Markup::default();
-        markup.leaf("path", &[("d", &"\"><script>"), ("x", &Px(1.26))]);
-        assert_eq!(markup.into_string(), "<path d=\"&quot;&gt;&lt;script&gt;\" x=\"1.3\"/>");
+        let mut svg = Svg::default();
+        svg.leaf("path", &[("d", &"\"><script>"), ("x", &Px(1.26))]);
+        assert_eq!(svg.into_string(), "<path d=\"&quot;&gt;&lt;script&gt;\" x=\"1.3\"/>");
     }
 
     #[test]
