@@ -15,7 +15,7 @@ use socket2::{Socket, Type};
 
 use crate::cause::Cause;
 use crate::verdict::{Trouble, Verdict, fails_because};
-use crate::watch::{ENDING, LOOK_INTERVAL, Watch};
+use crate::watch::{ENDING, LOOK_INTERVAL, Stall, Watch};
 use crate::{tcp, words};
 
 /// The most payload of a TCP segment, as on Ethernet. With loopback's 64 KiB, the kernel reserves several
@@ -163,6 +163,19 @@ impl Connection {
         let _ = self.socket.set_linger(Some(Duration::ZERO));
     }
 
+    /// Whether a packet in either direction is on its way, or this is unknown. A kernel repeats what was
+    /// dropped, with growing pauses in which the server may sleep.
+    fn has_packets_on_the_way(&self) -> bool {
+        if tcp::is_connecting(&self.socket) || tcp::is_in_flight(&self.socket) {
+            return true;
+        }
+        let Some(server) = self.port else { return false };
+        let client = self.socket.local_addr().ok().and_then(|addr| addr.as_socket());
+        let of_server =
+            client.and_then(|client| proc::unacknowledged(server, client.port()).ok().flatten());
+        of_server != Some(0)
+    }
+
     /// A failure while the connection lasts.
     pub(crate) fn fails<T>(
         &self,
@@ -208,26 +221,29 @@ impl Connection {
     /// Sleeps until poll(2) reports one of `events`, an error or a hang-up. Returns false at `deadline`, or
     /// earlier when the server has slept for so long that no answer can come.
     pub(crate) fn wait(&self, events: PollFlags, deadline: Instant) -> bool {
-        let mut awake = Instant::now();
+        let mut stall = self.watch.as_ref().map(Watch::stall);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let slice = if self.watch.is_some() { left.min(LOOK_INTERVAL) } else { left };
-            let mut fds = [PollFd::new(self.socket.as_fd(), events)];
-            match poll(&mut fds, PollTimeout::try_from(slice).unwrap_or(PollTimeout::MAX)) {
-                Ok(ready) if ready > 0 => return true,
-                _ if Instant::now() >= deadline => return false,
-                // The slice is over, a signal came, or poll(2) rounded down to its milliseconds.
-                _ => {}
+            if self.poll(events, if stall.is_some() { left.min(LOOK_INTERVAL) } else { left }) {
+                return true;
             }
-            let Some(watch) = &self.watch else { continue };
-            // A packet on its way, or a SYN that the kernel repeats, can still wake the server.
-            let may_wake = tcp::is_connecting(&self.socket) || tcp::is_in_flight(&self.socket);
-            if may_wake {
-                awake = Instant::now();
-            } else if watch.has_stalled(&mut awake) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            let stalled = stall.as_mut().is_some_and(Stall::look);
+            // The answer may have come during the look.
+            if stalled && !self.poll(events, Duration::ZERO) && !self.has_packets_on_the_way() {
                 return false;
             }
         }
+    }
+
+    /// Whether poll(2) reports one of `events`, an error or a hang-up now or within `limit`. May return
+    /// false earlier: after a signal, or since poll(2) rounds down to milliseconds.
+    fn poll(&self, events: PollFlags, limit: Duration) -> bool {
+        let mut fds = [PollFd::new(self.socket.as_fd(), events)];
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        poll(&mut fds, limit).is_ok_and(|ready| ready > 0)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::pattern::Pattern;
 use crate::server::{SILENCE, Server};
 use crate::stage::Stage;
 use crate::verdict::{Verdict, fails, fails_because};
-use crate::watch::{LOOK_INTERVAL, Watch};
+use crate::watch::{LOOK_INTERVAL, Stall, Watch};
 use crate::words;
 
 /// The most bytes of a UDP datagram over IPv4 (udp(7)).
@@ -144,7 +144,8 @@ impl Sender {
     fn receive(&mut self, limit: Duration) -> Verdict<Option<Vec<u8>>> {
         let mut buffer = vec![0; 1 << 16];
         self.socket.set_read_timeout(Some(limit.min(LOOK_INTERVAL)))?;
-        let (deadline, mut awake) = (Instant::now() + limit, Instant::now());
+        let deadline = Instant::now() + limit;
+        let (mut stall, mut is_last) = (self.watch.as_ref().map(Watch::stall), false);
         loop {
             match self.socket.recv(&mut buffer) {
                 Ok(length) => {
@@ -156,12 +157,11 @@ impl Sender {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return self.fails("a server that receives", error),
             }
-            let watch = self.watch.as_ref();
-            if Instant::now() >= deadline
-                || watch.is_some_and(|watch| watch.has_stalled(&mut awake))
-            {
+            if is_last {
                 return Ok(None);
             }
+            // The answer may come during the look, so it is received once more after the last look.
+            is_last = Instant::now() >= deadline || stall.as_mut().is_some_and(Stall::look);
         }
     }
 

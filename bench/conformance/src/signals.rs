@@ -23,7 +23,10 @@ const LONG_DRAIN: &[&str] = &["--drain", "1h"];
 /// Clients for whom the server computes when the signal comes.
 const COMPUTING: usize = 40;
 
-/// The bytes that all of them have sent together. A server that reads up to 64 KiB at a time reads each
+/// The least bytes that each of them has sent: the buffers of any socket have room for them.
+const ONE_READ: u64 = 4 << 10;
+
+/// The most bytes that all of them have sent together. A server that reads up to 64 KiB at a time reads each
 /// client several times.
 const COMPUTED_BYTES: u64 = 10 << 20;
 
@@ -202,6 +205,7 @@ fn sigterm_while_clients_compute_ends_within_drain(stage: &Stage) -> Verdict {
     server.wait_until_settled()?;
     server.freeze()?;
     for client in &mut clients {
+        client.send(ONE_READ)?;
         client.send_at_most(COMPUTED_BYTES / count as u64)?;
     }
     let idle = server.cpu_time()?;
@@ -212,23 +216,25 @@ fn sigterm_while_clients_compute_ends_within_drain(stage: &Stage) -> Verdict {
     }
     let threads = server.holds()?.map_or(1, |holds| holds.threads);
     let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    let allowed = DRAIN * threads.min(cpus) as u32 + WORK * (threads as u32 + SPARE_WORKS);
     let (at_signal, mut used) = (server.cpu_time()?, Duration::ZERO);
     server.signal(Signal::SIGTERM)?;
     while let Ok(now) = server.cpu_time()
+        && used <= allowed
         && Instant::now() < deadline
     {
         used = used.max(now.saturating_sub(at_signal));
         thread::sleep(Duration::from_millis(1));
     }
-    let allowed = DRAIN * threads.min(cpus) as u32 + WORK * (threads as u32 + SPARE_WORKS);
     if used > allowed {
         let (allowed, used) = (words::duration(allowed), words::duration(used));
         return server.fails(
             format_args!(
                 "after the signal the server computes for at most {allowed}: during --drain {drain}ms, \
-                 and then the --work {work}ms that each thread has begun (threads: {threads})"
+                 then the --work {work}ms that each thread has begun, and {SPARE_WORKS} more (threads: \
+                 {threads})"
             ),
-            format_args!("it used {used} of CPU time"),
+            format_args!("it used {used} of CPU time, and did not end"),
         );
     }
     server.expect_exit_0().map(drop)

@@ -179,32 +179,68 @@ pub fn cpu_model() -> io::Result<String> {
     model.ok_or_else(|| io::Error::other("/proc/cpuinfo names no model"))
 }
 
-/// The number of connections that wait to be accepted, at all TCP listeners on `port` (the `rx_queue` of
-/// their lines in /proc/net/tcp and /proc/net/tcp6). `None` when no listener on `port` is on this machine.
+/// The number of connections that wait to be accepted, at all TCP listeners on `port`. `None` when no
+/// listener on `port` is on this machine.
 pub fn accept_queue(port: u16) -> io::Result<Option<usize>> {
     let mut waiting = None;
-    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        // The second is missing on a kernel without IPv6.
-        let Ok(text) = fs::read_to_string(file) else { continue };
-        for line in text.lines().skip(1) {
-            let fields: Vec<_> = line.split_ascii_whitespace().collect();
-            let [_, local, _, LISTEN, queues, ..] = fields.as_slice() else { continue };
-            let is_ours =
-                local.rsplit_once(':').is_some_and(|(_, text)| hex(text) == Ok(port.into()));
-            if let (true, Some((_, queue))) = (is_ours, queues.split_once(':')) {
-                let queue = hex(queue).map_err(io::Error::other)?;
-                *waiting.get_or_insert(0) += queue;
-            }
+    for_each_tcp_socket(|socket| {
+        if socket.state == LISTEN && socket.local_port == port {
+            *waiting.get_or_insert(0) += socket.receive_queue;
         }
-    }
+    })?;
     Ok(waiting)
 }
 
-/// The state of a listener in /proc/net/tcp.
+/// The number of bytes that the TCP socket with these ports has sent and the peer's kernel has not
+/// acknowledged. `None` when the socket is not on this machine.
+pub fn unacknowledged(local_port: u16, remote_port: u16) -> io::Result<Option<usize>> {
+    let mut bytes = None;
+    for_each_tcp_socket(|socket| {
+        if socket.local_port == local_port && socket.remote_port == remote_port {
+            bytes = Some(socket.send_queue);
+        }
+    })?;
+    Ok(bytes)
+}
+
+/// A line of /proc/net/tcp.
+struct TcpSocket<'a> {
+    local_port: u16,
+    remote_port: u16,
+    state: &'a str,
+    /// Bytes that the peer has not acknowledged.
+    send_queue: usize,
+    /// Bytes that the process has not read. Of a listener, connections that it has not accepted.
+    receive_queue: usize,
+}
+
+/// The state of a listener.
 const LISTEN: &str = "0A";
 
-fn hex(text: &str) -> Result<usize, std::num::ParseIntError> {
-    usize::from_str_radix(text, 16)
+/// Looks at all TCP sockets of this machine, in /proc/net/tcp and /proc/net/tcp6.
+fn for_each_tcp_socket(mut look: impl FnMut(TcpSocket)) -> io::Result<()> {
+    look_at_each(&fs::read_to_string("/proc/net/tcp")?, &mut look);
+    // A kernel without IPv6 has no such file.
+    look_at_each(&fs::read_to_string("/proc/net/tcp6").unwrap_or_default(), &mut look);
+    Ok(())
+}
+
+fn look_at_each(text: &str, look: &mut impl FnMut(TcpSocket)) {
+    let sockets = text.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (_, local) = fields.next()?.rsplit_once(':')?;
+        let (_, remote) = fields.next()?.rsplit_once(':')?;
+        let state = fields.next()?;
+        let (sent, received) = fields.next()?.split_once(':')?;
+        Some(TcpSocket {
+            local_port: u16::from_str_radix(local, 16).ok()?,
+            remote_port: u16::from_str_radix(remote, 16).ok()?,
+            state,
+            send_queue: usize::from_str_radix(sent, 16).ok()?,
+            receive_queue: usize::from_str_radix(received, 16).ok()?,
+        })
+    });
+    sockets.for_each(look);
 }
 
 /// The first word of a file, such as the load average of the last minute in /proc/loadavg.
@@ -295,6 +331,21 @@ mod tests {
         assert_eq!(accept_queue(addr.port()).unwrap(), Some(1));
         drop((listener, clients));
         assert_eq!(accept_queue(addr.port()).unwrap(), None);
+    }
+
+    #[test]
+    fn bytes_that_the_peer_has_not_acknowledged_are_counted() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (client_port, port) =
+            (client.local_addr().unwrap().port(), listener.local_addr().unwrap().port());
+        assert_eq!(unacknowledged(client_port, port).unwrap(), Some(0));
+        client.set_nonblocking(true).unwrap();
+        // Nobody reads: after the buffers of the peer, that of the client fills.
+        while io::Write::write(&mut client, &[0; 1 << 16]).is_ok() {}
+        assert!(unacknowledged(client_port, port).unwrap() > Some(0));
+        assert_eq!(unacknowledged(port, client_port).unwrap(), Some(0));
+        assert_eq!(unacknowledged(port, 1).unwrap(), None);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use echo::Totals;
+use echo::{Scratch, Totals};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::fault::Fault;
@@ -28,7 +28,8 @@ const IDLE: Duration = Duration::from_millis(50);
 /// What all threads share.
 pub(crate) struct Shared {
     pub(crate) fault: Fault,
-    work: Duration,
+    /// Burns the CPU time of `--work`. Its buffer is not used.
+    work: Scratch,
     clients: Mutex<HashMap<u64, Arc<TcpStream>>>,
     /// Some faults hold this lock while they serve a client.
     turn: Mutex<()>,
@@ -42,7 +43,7 @@ impl Shared {
     pub(crate) fn new(fault: Fault, work: Duration) -> Shared {
         Shared {
             fault,
-            work,
+            work: Scratch::with(0, work),
             clients: Mutex::default(),
             turn: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -129,7 +130,7 @@ impl Shared {
             };
             let first = total == 0;
             total += received as u64;
-            work(self.work);
+            self.work.work();
             let mut reply = &mut buffer[..received];
             match self.fault {
                 Fault::NeverAnswers => continue,
@@ -197,7 +198,7 @@ impl Shared {
                     Ok(received) if queue.send(buffer[..received].to_vec()).is_err() => {
                         break Ok(());
                     }
-                    Ok(_) => work(self.work),
+                    Ok(_) => self.work.work(),
                     Err(error) => break Err(error),
                 }
             };
@@ -218,14 +219,6 @@ fn half_closed() -> PollFlags {
 fn has_event(stream: &TcpStream, events: PollFlags) -> bool {
     let mut fds = [PollFd::new(stream.as_fd(), events)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-}
-
-/// Burns CPU for the time that `--work` asks for.
-fn work(duration: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < duration {
-        std::hint::spin_loop();
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -72,6 +72,7 @@ pub(crate) const EXPECTED: &[Expected] = &[
             EXHAUSTED,
             DRAINS,
             &[
+                "two_clients_at_once",
                 "all_byte_values",
                 "eight_mebibytes",
                 "random_chunks",
@@ -107,6 +108,7 @@ pub(crate) const EXPECTED: &[Expected] = &[
             "reset_with_output_pending",
             "two_thousand_connections_leak_nothing",
             "sigterm_with_a_stuck_peer_ends_within_drain",
+            "sigterm_while_clients_compute_ends_within_drain",
             "totals_at_exit",
         ]],
         // A client that comes directly after the reset may still be served.
@@ -147,6 +149,7 @@ pub(crate) const EXPECTED: &[Expected] = &[
                 "stop_and_continue",
                 "sigterm_with_idle_clients_ends_at_once",
                 "sigterm_with_a_stuck_peer_ends_within_drain",
+                "sigterm_while_clients_compute_ends_within_drain",
                 "idle_it_uses_no_cpu",
                 "it_restarts_at_once_on_the_same_port",
                 "totals_at_exit",
@@ -194,6 +197,7 @@ pub(crate) const EXPECTED: &[Expected] = &[
             "sigterm_echoes_what_has_arrived",
             "sigterm_with_idle_clients_ends_at_once",
             "sigterm_with_a_stuck_peer_ends_within_drain",
+            "sigterm_while_clients_compute_ends_within_drain",
             "no_client_is_served_after_sigterm",
             "a_second_sigterm_ends_at_once",
             "it_restarts_at_once_on_the_same_port",
@@ -255,8 +259,8 @@ pub(crate) const SOAKED: &[(&str, Option<&str>)] = &[
     ("none", None),
     ("drops-the-last-byte", Some("bytes were lost")),
     ("swaps-two-chunks", Some("changed places")),
-    ("leaks-a-descriptor", Some("descriptors, ")),
-    ("leaks-a-thread", Some("threads, ")),
+    ("leaks-a-descriptor", Some("descriptors ")),
+    ("leaks-a-thread", Some("threads ")),
     ("ends-on-emfile", Some("Too many open files")),
     ("ends-on-sigterm-at-once", Some("totals of")),
 ];
