@@ -21,11 +21,11 @@ pub(super) fn before(layout: &Layout) -> Environment {
         parts.map(|part| part.to_string_lossy().into_owned()).join(" ")
     });
     Environment {
-        kernel: kernel.unwrap_or_else(|error| format!("unknown: {error}")),
+        kernel: kernel.into(),
         cpu_model: proc::cpu_model().into(),
-        cpus: thread::available_parallelism().map_or(1, usize::from),
+        cpus: thread::available_parallelism().map(usize::from).into(),
         memory_bytes: sysinfo().map(|info| info.ram_total()).into(),
-        descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
+        descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft).into(),
         somaxconn: proc::word("/proc/sys/net/core/somaxconn").into(),
         congestion_control: proc::word("/proc/sys/net/ipv4/tcp_congestion_control").into(),
         layout: match layout.describe() {

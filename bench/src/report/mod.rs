@@ -111,7 +111,7 @@ fn svg_file(figure: &Figure, results: &Results) -> String {
 fn origin(results: &Results) -> String {
     let kind = if results.quick { "quick run" } else { "run" };
     let part = if results.complete { "" } else { ", stopped before its end" };
-    let cpus = results.environment.cpus;
+    let cpus = &results.environment.cpus;
     let (when, seed) = (format::utc(results.started_unix_s), results.seed);
     format!("{kind} of {when}{part}, {cpus} processors, loopback, seed {seed}")
 }

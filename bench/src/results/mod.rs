@@ -63,15 +63,15 @@ pub struct Results {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Environment {
     /// Kernel name, release and machine, as uname(2) has them, e.g. "Linux 6.18.44 x86_64".
-    pub kernel: String,
+    pub kernel: Reading<String>,
     /// The processor's name.
     pub cpu_model: Reading<String>,
     /// Number of processors this process may run on.
-    pub cpus: usize,
+    pub cpus: Reading<usize>,
     /// Main memory, in bytes.
     pub memory_bytes: Reading<u64>,
     /// Soft limit of open descriptors for a process (RLIMIT_NOFILE).
-    pub descriptor_limit: u64,
+    pub descriptor_limit: Reading<u64>,
     /// `net.core.somaxconn`: the longest accept queue.
     pub somaxconn: Reading<u64>,
     /// `net.ipv4.tcp_congestion_control`, e.g. "cubic": some pace what they send.

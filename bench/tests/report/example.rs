@@ -125,11 +125,11 @@ fn axis(name: &str, unit: &str, log: bool) -> Axis {
 
 fn environment() -> Environment {
     Environment {
-        kernel: "Linux 0.0.0-example x86_64".to_owned(),
+        kernel: Reading::Measured("Linux 0.0.0-example x86_64".to_owned()),
         cpu_model: Reading::Measured("An Imagined Processor".to_owned()),
-        cpus: 2,
+        cpus: Reading::Measured(2),
         memory_bytes: Reading::Measured(8 << 30),
-        descriptor_limit: 20_000,
+        descriptor_limit: Reading::Measured(20_000),
         somaxconn: Reading::Measured(4096),
         congestion_control: Reading::Measured("cubic".to_owned()),
         layout: "unpinned".to_owned(),
