@@ -1,15 +1,16 @@
-//! A yardstick: what a user of hyper would write instead of `http`. It serves the files of a directory.
+//! A yardstick: what a user of hyper would write instead of `http`. It serves the files of a
+//! directory.
 //!
 //! ```console
 //! $ cargo run --release -p epoll-selector --example hyper_http -- --root target/doc
 //! listening on 127.0.0.1:7000
 //! ```
 //!
-//! One thread, as `http` has. Like `http` it reads the file on the loop: tokio's `fs` would hand each file
-//! to another thread and back, and cost more.
+//! One thread, as `http` has. Like `http` it reads the file on the loop: tokio's `fs` would hand
+//! each file to another thread and back, and cost more.
 //!
-//! Not here: what `http` has beyond GET, such as ranges, limits, an access log, large files in pieces, and a
-//! kernel check of the path. A measurement compares only GET of one small file.
+//! Not here: what `http` has beyond GET, such as ranges, limits, an access log, large files in
+//! pieces, and a kernel check of the path. A measurement compares only GET of one small file.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

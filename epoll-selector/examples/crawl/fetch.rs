@@ -14,11 +14,12 @@ use crate::site::{Crawl, Idle, Task};
 /// Longest head of a response, in bytes.
 const HEAD_MAX: usize = 32 * 1024;
 
-/// A timer is up to a millisecond late, and a page may come late. Requests up to this late are caught up, so
-/// that a high rate is kept.
+/// A timer is up to a millisecond late, and a page may come late. Requests up to this late are
+/// caught up, so that a high rate is kept.
 const CATCH_UP: Duration = Duration::from_millis(10);
 
-/// Hands the tasks out: no more at once than `--connections`, and no more in a second than `--rate`.
+/// Hands the tasks out: no more at once than `--connections`, and no more in a second than
+/// `--rate`.
 pub(crate) struct Dispatcher;
 
 impl Handler<Crawl> for Dispatcher {

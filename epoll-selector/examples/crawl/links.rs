@@ -5,7 +5,8 @@
 /// Longest path that is followed, in bytes.
 const PATH_MAX: usize = 2048;
 
-/// The values of all `href` and `src` attributes, as they are written. Comments and scripts have none.
+/// The values of all `href` and `src` attributes, as they are written. Comments and scripts have
+/// none.
 pub(crate) fn links(page: &str) -> Vec<&str> {
     let mut links = Vec::new();
     let mut rest = page;
@@ -66,8 +67,8 @@ fn behind<'p>(text: &'p str, end: &str) -> &'p str {
     text.split_once(end).map_or("", |(_, behind)| behind)
 }
 
-/// The path and query of a link on the page `base`, if it leads to the same `host`: without its fragment,
-/// without `.` and `..`, and with nothing that a request line must not have.
+/// The path and query of a link on the page `base`, if it leads to the same `host`: without its
+/// fragment, without `.` and `..`, and with nothing that a request line must not have.
 pub(crate) fn resolve(link: &str, base: &str, host: &str) -> Option<String> {
     let link = link.trim_ascii().replace("&amp;", "&");
     let link = link.split('#').next()?;
@@ -121,7 +122,8 @@ fn on_site<'l>(link: &'l str, host: &str) -> Option<&'l str> {
     same.then_some(if path.is_empty() { "/" } else { path })
 }
 
-/// Writes what a request line must not have as `%20` and so on: a line end here would be a second request.
+/// Writes what a request line must not have as `%20` and so on: a line end here would be a second
+/// request.
 fn escape(path: &str) -> String {
     let mut escaped = String::with_capacity(path.len());
     for byte in path.bytes() {

@@ -7,11 +7,13 @@
 //! status 200: 64
 //! ```
 //!
-//! The client's side of the toolkit: connections out that do not wait, a time limit for each page, retries.
-//! One handler without a descriptor hands out the pages, so the limits for all connections together are in
-//! one place. The bodies are read as the `http` example reads them: both use its `body.rs`.
+//! The client's side of the toolkit: connections out that do not wait, a time limit for each page,
+//! retries. One handler without a descriptor hands out the pages, so the limits for all connections
+//! together are in one place. The bodies are read as the `http` example reads them: both use its
+//! `body.rs`.
 //!
-//! Not here: TLS, robots.txt (crawl your own site), `<base>`, compression, cookies, links in scripts.
+//! Not here: TLS, robots.txt (crawl your own site), `<base>`, compression, cookies, links in
+//! scripts.
 
 #[path = "../http/body.rs"]
 mod body;
@@ -58,7 +60,8 @@ struct Args {
     longest_body: u64,
 
     /// Longest time to connect, and from a request to the end of its response
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = echo::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+          value_parser = echo::parse_duration)]
     timeout: Duration,
 
     /// Times that a page is tried again after its connection has failed
@@ -66,7 +69,8 @@ struct Args {
     retries: u32,
 
     /// Time before the first retry; each further one waits twice as long
-    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = echo::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "200ms",
+          value_parser = echo::parse_duration)]
     back_off: Duration,
 }
 

@@ -17,8 +17,8 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Parses the head of the answer to a GET, with its final empty line. `None` for what is no HTTP, or
-    /// leaves a doubt about its end.
+    /// Parses the head of the answer to a GET, with its final empty line. `None` for what is no
+    /// HTTP, or leaves a doubt about its end.
     pub(crate) fn parse(head: &[u8]) -> Option<Response> {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut parsed = httparse::Response::new(&mut fields);

@@ -128,8 +128,8 @@ impl Crawl {
         }
     }
 
-    /// The connection has failed before the response was complete: tries again later, each time after
-    /// twice the time, and not for ever.
+    /// The connection has failed before the response was complete: tries again later, each time
+    /// after twice the time, and not for ever.
     pub(crate) fn failed(&mut self, mut task: Task, why: String) {
         if task.retries == self.args.retries {
             return self.broken(task, why);

@@ -73,8 +73,8 @@ impl Client {
         log(request, refused.0, 0, talk);
     }
 
-    /// Answers what cannot be understood, or is too much, and ends the connection: nobody knows where the
-    /// next request would begin.
+    /// Answers what cannot be understood, or is too much, and ends the connection: nobody knows
+    /// where the next request would begin.
     pub(crate) fn refuse(&mut self, refused: Refused, talk: &mut Talk<'_, Site>) {
         self.connection = Connection::Closes;
         // In the middle of a body the answer has begun. Its early end must say it.

@@ -1,4 +1,5 @@
-//! The parts of an HTTP/1.1 message (RFC 9112), and where each ends. Servers and clients need the same.
+//! The parts of an HTTP/1.1 message (RFC 9112), and where each ends. Servers and clients need the
+//! same.
 //!
 //! Everything here is a pure function of the peer's bytes, so a fuzzer can call it.
 
@@ -52,8 +53,9 @@ impl Part {
         matches!(self, Part::Body(_) | Part::Chunk(_))
     }
 
-    /// What follows when `bytes` of this part have arrived: [`Part::Head`] behind the last byte of the
-    /// message. `None` if the bytes break the rules: then nobody knows where the next message begins.
+    /// What follows when `bytes` of this part have arrived: [`Part::Head`] behind the last byte of
+    /// the message. `None` if the bytes break the rules: then nobody knows where the next message
+    /// begins.
     pub(crate) fn after(self, bytes: &[u8]) -> Option<Part> {
         let arrived = bytes.len() as u64;
         Some(match self {
@@ -95,9 +97,11 @@ pub(crate) fn parse_number(digits: &[u8]) -> Option<u64> {
     is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
 }
 
-/// The length of a chunk (RFC 9112, section 7.1): hexadecimal digits, and extensions that are ignored.
+/// The length of a chunk (RFC 9112, section 7.1): hexadecimal digits, and extensions that are
+/// ignored.
 ///
-/// Strict, because a proxy that reads the same bytes in another way sees other requests than the server.
+/// Strict, because a proxy that reads the same bytes in another way sees other requests than the
+/// server.
 fn parse_chunk_size(line: &[u8]) -> Option<u64> {
     if line.len() > CHUNK_LINE_MAX || has_line_end(line) {
         return None;

@@ -25,10 +25,11 @@ impl Root {
         Ok(root)
     }
 
-    /// Opens the file of a decoded path, or the `index.html` of a directory whose path ends with `/`.
+    /// Opens the file of a decoded path, or the `index.html` of a directory whose path ends with
+    /// `/`.
     ///
-    /// RESOLVE_BENEATH (openat2(2), Linux 5.6): the kernel refuses every path that leaves the root, also
-    /// through a symbolic link. A check of the path alone could not see that.
+    /// RESOLVE_BENEATH (openat2(2), Linux 5.6): the kernel refuses every path that leaves the root,
+    /// also through a symbolic link. A check of the path alone could not see that.
     pub(crate) fn find(&self, path: &str) -> io::Result<Found> {
         let path = path.trim_start_matches('/');
         let index;
@@ -74,8 +75,8 @@ pub(crate) enum Found {
 
 /// Bytes of a file, read when the peer has taken those before: a file needs no memory of its size.
 ///
-/// The read is made on the loop. It comes from the page cache as a rule; a file on a slow disk stops all
-/// clients for that time. `offload` shows what to do about it.
+/// The read is made on the loop. It comes from the page cache as a rule; a file on a slow disk
+/// stops all clients for that time. `offload` shows what to do about it.
 pub(crate) struct Piece {
     pub(crate) file: File,
     pub(crate) offset: u64,

@@ -8,13 +8,13 @@
 //! hello
 //! ```
 //!
-//! Where does a message end? HTTP uses four answers, and each is one `Until`. A head ends with an empty
-//! line. A body has a length, or comes in chunks, and each chunk has a length of its own. The protocol
-//! changes its `Until` inside the callback (`body.rs`). Pipelined requests need no extra code: the
-//! conversation delivers no request before the answer to the one before is on its way.
+//! Where does a message end? HTTP uses four answers, and each is one `Until`. A head ends with an
+//! empty line. A body has a length, or comes in chunks, and each chunk has a length of its own. The
+//! protocol changes its `Until` inside the callback (`body.rs`). Pipelined requests need no extra
+//! code: the conversation delivers no request before the answer to the one before is on its way.
 //!
-//! The parser is the crate httparse; `request.rs` decides what is refused. `file.rs` keeps clients inside the
-//! root, with a system call that only Linux has.
+//! The parser is the crate httparse; `request.rs` decides what is refused. `file.rs` keeps clients
+//! inside the root, with a system call that only Linux has.
 //!
 //! Not here: TLS, HTTP/2, compression, caching, directory listings, several ranges in one answer.
 
@@ -62,11 +62,12 @@ struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
     longest_body: u64,
 
-    /// How long a connection may be idle, a head incomplete, a body not sent, or an answer not taken
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = echo::parse_duration)]
+    /// Longest time that a connection may be idle, a head incomplete, or a body or an answer stuck
+    #[arg(long, value_name = "DURATION", default_value = "30s",
+          value_parser = echo::parse_duration)]
     timeout: Duration,
 
-    /// Write a line on stderr for each answer; who reads stderr must keep up, since the loop waits for it
+    /// Write a line on stderr for each answer; the loop waits for whoever reads stderr
     #[arg(long)]
     log: bool,
 }

@@ -1,8 +1,8 @@
 //! The head of an HTTP/1.1 request (RFC 9112): from bytes to what the server must do.
 //!
-//! Everything here is a pure function of the peer's bytes, so a fuzzer can call it. In doubt a request is
-//! refused: a proxy in front of the server that reads the same bytes in another way sees other requests
-//! (request smuggling).
+//! Everything here is a pure function of the peer's bytes, so a fuzzer can call it. In doubt a
+//! request is refused: a proxy in front of the server that reads the same bytes in another way sees
+//! other requests (request smuggling).
 
 use super::body::{Body, parse_number};
 
@@ -224,8 +224,8 @@ fn path_of(target: &str) -> Option<&str> {
     Some(if path.is_empty() { "/" } else { path })
 }
 
-/// The path with `%41` decoded. `None` for a path that tries to leave the root, and for one that no file
-/// can have.
+/// The path with `%41` decoded. `None` for a path that tries to leave the root, and for one that no
+/// file can have.
 fn decode(path: &str) -> Option<String> {
     let mut bytes = path.bytes();
     let mut decoded = Vec::with_capacity(path.len());

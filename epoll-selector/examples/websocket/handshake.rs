@@ -73,7 +73,8 @@ impl Asked {
         if fields.only("sec-websocket-version") != Some("13") {
             return Err(Refused(426, UPGRADE_REQUIRED, "Sec-WebSocket-Version: 13\r\n"));
         }
-        // A page of another site may ask too, with the cookies of this one. Only browsers send Origin.
+        // A page of another site may ask too, with the cookies of this one. Only browsers send
+        // Origin.
         if fields.find("origin").any(|origin| origin_host(origin) != Some(host)) {
             return Err(Refused(403, "Forbidden", ""));
         }

@@ -7,13 +7,14 @@
 //! $ websocat ws://127.0.0.1:7000/echo              # or any other client
 //! ```
 //!
-//! A connection begins as HTTP, and one request turns it into a WebSocket: the conversation changes its
-//! `Until`, from an empty line to whatever arrives. A frame's length has seven, 16 or 64 bits, and a mask
-//! follows. No terminator and no fixed prefix describes that, so a protocol crate reads it: tungstenite's
-//! `WebSocketContext` does no I/O of its own (`socket.rs`). `handshake.rs` decides who may come in.
+//! A connection begins as HTTP, and one request turns it into a WebSocket: the conversation changes
+//! its `Until`, from an empty line to whatever arrives. A frame's length has seven, 16 or 64 bits,
+//! and a mask follows. No terminator and no fixed prefix describes that, so a protocol crate reads
+//! it: tungstenite's `WebSocketContext` does no I/O of its own (`socket.rs`). `handshake.rs`
+//! decides who may come in.
 //!
-//! A chat message for a thousand members is one frame in memory, as in `chat`. A member that does not read is
-//! dropped, and the others are told.
+//! A chat message for a thousand members is one frame in memory, as in `chat`. A member that does
+//! not read is dropped, and the others are told.
 //!
 //! Not here: TLS (a proxy does it), compression (RFC 7692), names that differ.
 
@@ -55,8 +56,10 @@ struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
     unread: usize,
 
-    /// A client that is silent for this long gets a ping; after as long again without an answer it is dropped
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = echo::parse_duration)]
+    /// A client that is silent for this long gets a ping; after as long again without an answer it
+    /// is dropped
+    #[arg(long, value_name = "DURATION", default_value = "30s",
+          value_parser = echo::parse_duration)]
     timeout: Duration,
 }
 
@@ -204,7 +207,8 @@ fn take_frames(
     };
     talk.push(socket.take_output());
     if is_over {
-        leave(talk.context.token(), "has left", &mut talk.context); // No frame may follow the close frame.
+        // No frame may follow the close frame.
+        leave(talk.context.token(), "has left", &mut talk.context);
         talk.close();
     }
     Ok(())

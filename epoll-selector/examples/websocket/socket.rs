@@ -7,7 +7,8 @@ use tungstenite::protocol::frame::{CloseFrame, Frame};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-/// Capacity of the buffer for incomplete frames, in bytes. A longer frame gets more while it arrives.
+/// Capacity of the buffer for incomplete frames, in bytes. A longer frame gets more while it
+/// arrives.
 const BUFFER_BYTES: usize = 4096;
 
 /// The protocol's state: frames that are incomplete, fragments, the closing handshake.
@@ -23,7 +24,8 @@ pub(crate) enum Event {
     Message(Message),
     /// All input is used up.
     Waiting,
-    /// The closing handshake is over, or the peer has broken the rules. What is in the output is the last.
+    /// The closing handshake is over, or the peer has broken the rules. What is in the output is
+    /// the last.
     Closed,
 }
 

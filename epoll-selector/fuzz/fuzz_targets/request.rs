@@ -1,4 +1,5 @@
-//! A stream of HTTP requests, as the `http` example reads it: heads and bodies, whatever the bytes are.
+//! A stream of HTTP requests, as the `http` example reads it: heads and bodies, whatever the bytes
+//! are.
 #![no_main]
 
 #[path = "../../examples/http/body.rs"]
@@ -22,8 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(at_once, read(sent, usize::from(step) + 1), "the cut into reads must not matter");
 });
 
-/// What a connection does with these bytes: the paths that it opens, the content that it echoes, and
-/// whether it refuses what follows.
+/// What a connection does with these bytes: the paths that it opens, the content that it echoes,
+/// and whether it refuses what follows.
 fn read(mut bytes: &[u8], step: usize) -> (Vec<String>, Vec<u8>, bool) {
     let (mut part, mut paths, mut content) = (Part::Head, Vec::new(), Vec::new());
     let (mut arrived, mut searched) = (0, 0);

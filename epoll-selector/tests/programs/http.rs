@@ -260,7 +260,8 @@ fn there_is_no_way_out_of_the_root() {
     stop(server);
 }
 
-/// Each request is refused with this status, the connection ends, and nothing behind it is answered.
+/// Each request is refused with this status, the connection ends, and nothing behind it is
+/// answered.
 #[test]
 fn what_is_wrong_is_refused_with_the_right_status() {
     let folder = site();
@@ -327,6 +328,20 @@ fn a_body_that_breaks_the_rules_ends_the_connection_without_a_second_answer() {
         }
     }
     stop(server);
+}
+
+/// A comparison with `hyper_http` is fair only if both serve the same.
+#[test]
+fn the_yardstick_serves_the_same_file() {
+    let folder = site();
+    let root = folder.path().to_str().unwrap();
+    let yardstick = serve("hyper_http", &["--root", root]);
+    let mut web = Web::connect(&yardstick);
+    for _ in 0..2 {
+        let reply = web.get("/small.txt", "");
+        assert_eq!((reply.status, &reply.body[..]), (200, &b"0123456789"[..]));
+    }
+    assert_eq!(web.get("/nothing", "").status, 404);
 }
 
 #[test]

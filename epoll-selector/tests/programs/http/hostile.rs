@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::site;
 use super::web::{Web, ask, pattern};
 use crate::hostile::resident_kib;
-use crate::{connect, stop};
+use crate::{LONG, connect, stop};
 
 #[test]
 fn a_request_that_does_not_become_complete_is_told_408_and_an_idle_client_nothing() {
@@ -33,22 +33,31 @@ fn a_request_that_does_not_become_complete_is_told_408_and_an_idle_client_nothin
 fn a_client_that_takes_nothing_is_ended_and_a_slow_one_is_not() {
     let folder = site();
     folder.file("huge.bin", pattern(32 << 20));
-    let server = folder.serve(&["--timeout", "300ms", "--log"]);
+    let server = folder.serve(&["--timeout", "1s"]);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    let before = descriptors();
     let mut deaf = Web::connect(&server);
     deaf.send("GET /huge.bin HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut slow = Web::connect(&server);
     slow.send("GET /huge.bin HTTP/1.1\r\nHost: a\r\n\r\n");
     slow.head();
+    // At most 2 MiB each 150 ms: this takes longer than two timeouts.
     let (mut left, mut buffer) = (32 << 20, vec![0; 2 << 20]);
     while left > 0 {
-        std::thread::sleep(Duration::from_millis(40));
+        std::thread::sleep(Duration::from_millis(150));
         let count = slow.0.read(&mut buffer).unwrap();
         assert!(count > 0, "{left} bytes are missing");
         left -= count;
     }
+    drop(slow);
+    let start = Instant::now();
+    while descriptors() > before {
+        assert!(start.elapsed() < LONG, "the deaf one is still connected");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let mut rest = Vec::new();
     let _ = deaf.0.read_to_end(&mut rest);
-    assert!(rest.len() < 32 << 20, "all was sent to a client that took nothing for so long");
+    assert!(rest.len() < 32 << 20, "it has got all");
     stop(server);
 }
 

@@ -173,7 +173,8 @@ fn a_chunk_size_is_hexadecimal_and_nothing_else() {
     assert_eq!(Part::Trailer(8000).after(&[b'x'; 1000]), None, "trailers have a bound");
 }
 
-/// The content of a message's body that arrives in pieces of `step` bytes, and what is behind the body.
+/// The content of a message's body that arrives in pieces of `step` bytes, and what is behind the
+/// body.
 fn read_body(body: Body, mut bytes: &[u8], step: usize) -> Option<(Vec<u8>, Vec<u8>)> {
     let (mut part, mut content, mut arrived) = (Part::of(body), Vec::new(), 0);
     while part != Part::Head {
@@ -202,7 +203,8 @@ proptest! {
         let _ = Request::parse(&bytes);
     }
 
-    /// Pieces of requests in any order: most are refused, and what is not has a path below the root.
+    /// Pieces of requests in any order: most are refused, and what is not has a path below the
+    /// root.
     #[test]
     fn what_is_not_refused_is_safe(pieces in proptest::collection::vec(
         proptest::sample::select(vec![

@@ -119,7 +119,8 @@ impl Web {
     }
 }
 
-/// Sends bytes on a connection of their own. Returns the first answer, and whether nothing came behind it.
+/// Sends bytes on a connection of their own. Returns the first answer, and whether nothing came
+/// behind it.
 pub(crate) fn ask(server: &Process, bytes: &[u8]) -> (Reply, bool) {
     let mut web = Web::connect(server);
     web.send(bytes);
