@@ -78,9 +78,9 @@ fn run(args: &Args) -> bench::Result<End> {
     report::write(&results, &dir)?;
     let page = dir.join("report.html");
     let page = page.display();
-    say(format_args!("\nreport: {page}; in the same folder: report.json, report.csv, charts as SVG"));
+    say(format_args!("\nreport: {page}; same folder: report.json, report.csv, charts as SVG"));
     if !results.complete {
-        let _ = writeln!(io::stderr(), "interrupted: the report has only the finished cases");
+        let _ = writeln!(io::stderr(), "interrupted: the report has only the measurements made so far");
         return Ok(End::Interrupted);
     }
     let good = then.is_none_or(|then| say_regressions(&results, &then));
@@ -122,8 +122,8 @@ fn say_failures(results: &Results) -> bool {
     failures.is_empty()
 }
 
-/// Prints the cases that are worse than in `then`. Returns whether no case is worse. Returns false if
-/// the two runs have no case in common.
+/// Prints the cases that are worse than in `then`. Returns whether no case is worse. Returns false
+/// if the two runs have no case in common.
 fn say_regressions(now: &Results, then: &Results) -> bool {
     let (regressions, compared) = baseline::regressions(now, then);
     let worse = regressions.len();

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! Criterion detects whether one server changed between two runs (`--save-baseline`, `--baseline`).
-//! Criterion measures the servers one after the other, so do not rank them with criterion on a noisy
-//! machine. Use `compare` to rank servers. Criterion also times samples, not single messages. This
-//! benchmark therefore records the percentiles of single messages itself, and prints them at the
-//! end.
+//! Criterion measures the servers one after the other, so its results cannot rank servers on a
+//! noisy machine. Use `compare` to rank servers. Criterion also times samples, not single messages.
+//! This benchmark therefore records the percentiles of single messages itself, and prints them at
+//! the end.
 //!
 //! The servers come from the catalogue, one for each package. With ECHO_BENCH_ALL=1 in the
 //! environment, every variant is measured.
@@ -105,8 +105,8 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
                 _ => Throughput::Elements(load.connections as u64),
             });
             for (name, traits) in &names {
-                // `of_workspace` has left out the servers that cannot run here, and has printed a line
-                // for each. With --list, no server is built and no server is started.
+                // `of_workspace` has left out the servers that cannot run here, and has printed a
+                // line for each. With --list, no server is built and no server is started.
                 let entrant = entrants.iter().find(|entrant| entrant.name == *name);
                 let can = entrant::excuse(traits, scenario.served_at_once(*point)).is_none();
                 if can && (list_only || entrant.is_some()) {
