@@ -80,7 +80,7 @@ fn run(args: &Args) -> bench::Result<End> {
     let page = page.display();
     say(format_args!("\nreport: {page}; same folder: report.json, report.csv, charts as SVG"));
     if !results.complete {
-        let _ = writeln!(io::stderr(), "interrupted: the report has only the measurements made so far");
+        let _ = writeln!(io::stderr(), "interrupted: the report has only the measurements so far");
         return Ok(End::Interrupted);
     }
     let good = then.is_none_or(|then| say_regressions(&results, &then));

@@ -72,8 +72,8 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Reads once, burns CPU time, and writes the bytes back. Fails on an I/O error and at the end of the
-/// stream.
+/// Reads once, burns CPU time, and writes the bytes back. Fails on an I/O error and at the end of
+/// the stream.
 fn echo(client: &mut TcpStream, buffer: &mut [u8], burn: Duration) -> io::Result<()> {
     let received = client.read(buffer)?;
     if received == 0 {

@@ -64,8 +64,8 @@ fn one_connection(addr: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Compares the messages per second on many connections: a bare epoll loop, a thread per connection,
-/// and the engine.
+/// Compares the messages per second on many connections: a bare epoll loop, a thread per
+/// connection, and the engine.
 fn many_connections(addr: SocketAddr) -> io::Result<()> {
     let mut bare = BareEpoll::open(addr)?;
     let mut streams =

@@ -1,7 +1,7 @@
 //! A typical echo server with smol: a task for each client, on one thread.
 //!
 //! A yardstick for `cargo bench --bench compare -- --yardsticks`. The command line is the same as
-//! that of all servers. Internally, smol waits with `polling` in oneshot mode, on a separate thread.
+//! that of all servers. Internally, smol waits with `polling` in oneshot mode, on its own thread.
 //! Compare this server with `epoll-selector --selector polling --trigger oneshot`.
 //!
 //! ```console
