@@ -1,9 +1,9 @@
-//! Every server through every scenario, in turns: see `bench::compare`.
+//! Measures every server in every scenario, in turns: see `bench::compare`.
 //!
 //! ```text
 //! cargo bench --bench compare                          # everything, at most 12 minutes
 //! cargo bench --bench compare -- --quick               # wide intervals, at most 2 minutes
-//! cargo bench --bench compare -- 'idle_herd.*select'   # what matches, and the reference
+//! cargo bench --bench compare -- 'idle_herd.*select'   # matching cases, and the reference
 //! cargo bench --bench compare -- --server "mine=python3 echo.py {addr}"
 //! ```
 
@@ -27,12 +27,12 @@ fn main() -> ExitCode {
     let flags: Vec<String> = env::args().skip(1).collect();
     if let Some(flag) = bench_args::criterion_only(&flags) {
         eprintln!(
-            "compare steps aside: {flag} is a flag of criterion (cargo bench --bench criterion)"
+            "compare does nothing: {flag} is a flag of criterion (cargo bench --bench criterion)"
         );
         return ExitCode::SUCCESS;
     }
-    // Cargo runs benchmarks in their package's folder; a relative path on the command line means
-    // the folder that cargo was called in.
+    // Cargo runs a benchmark in the folder of its package. A relative path on the command line is
+    // relative to the folder where cargo was called.
     if let Some(shells) = env::var_os("PWD") {
         let _ = env::set_current_dir(shells);
     }
@@ -45,23 +45,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// How a run has ended; the number is the exit status.
+/// The end of a run; the number is the exit status.
 #[derive(Clone, Copy)]
 enum End {
     Well = 0,
-    /// A server is worse than in `--baseline`, or has failed under `--test`.
+    /// A server is worse than in `--baseline`, or failed under `--test`.
     Worse = 1,
-    /// A signal came first; as a shell reports SIGINT.
+    /// A signal ended the run early. The status is that of a shell after SIGINT.
     Interrupted = 130,
 }
 
-/// Does what `args` asks for.
+/// Runs the comparison, the test or the list that `args` asks for. Returns the end of the run.
 fn run(args: &Args) -> bench::Result<End> {
     if args.list {
         compare::list(args)?.iter().for_each(say);
         return Ok(End::Well);
     }
-    // What makes the run useless must be found before it.
+    // An unreadable baseline or output directory must be found before the run.
     let then = args.baseline.as_deref().map(Results::read).transpose()?;
     if args.test {
         let good = say_failures(&compare::run(args)?);
@@ -72,22 +72,23 @@ fn run(args: &Args) -> bench::Result<End> {
     let results = compare::run(args)?;
     results.scenarios.iter().for_each(terminal::print);
     if let Some(kept) = keep_earlier(&dir)? {
-        say(format_args!("\nthe earlier report is now in {}", kept.display()));
+        say(format_args!("\nthe earlier report has moved to {}", kept.display()));
     }
     results.write(&dir)?;
     report::write(&results, &dir)?;
     let page = dir.join("report.html");
     let page = page.display();
-    say(format_args!("\nlook at {page}; beside it: report.json, report.csv, charts as SVG"));
+    say(format_args!("\nreport: {page}; same folder: report.json, report.csv, charts as SVG"));
     if !results.complete {
-        let _ = writeln!(io::stderr(), "interrupted: the report has what was finished until then");
+        let _ = writeln!(io::stderr(), "interrupted: the report has only the measurements so far");
         return Ok(End::Interrupted);
     }
     let good = then.is_none_or(|then| say_regressions(&results, &then));
     Ok(if good { End::Well } else { End::Worse })
 }
 
-/// Moves the files of an earlier report into a folder that is named by their time. Returns the folder.
+/// Moves the files of an earlier report into a folder. The folder's name is the time of the report.
+/// Returns the folder, or `None` without an earlier report.
 fn keep_earlier(dir: &Path) -> io::Result<Option<PathBuf>> {
     let Ok(earlier) = fs::metadata(dir.join("report.json")).and_then(|file| file.modified()) else {
         return Ok(None);
@@ -104,12 +105,13 @@ fn keep_earlier(dir: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(kept))
 }
 
-/// Writes a line to stdout. A closed stdout, as behind `head`, must not lose the report.
+/// Writes a line to stdout and ignores an error: a closed stdout, e.g. behind `head`, must not
+/// prevent the report.
 fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Prints which cases of a `--test` run failed. Returns whether none did.
+/// Prints the failed cases of a `--test` run. Returns whether no case failed.
 fn say_failures(results: &Results) -> bool {
     let failures = results.failures();
     for failure in &failures {
@@ -120,7 +122,8 @@ fn say_failures(results: &Results) -> bool {
     failures.is_empty()
 }
 
-/// Prints what is worse than in `then`. Returns whether nothing is.
+/// Prints the cases that are worse than in `then`. Returns whether no case is worse. Returns false
+/// if the two runs have no case in common.
 fn say_regressions(now: &Results, then: &Results) -> bool {
     let (regressions, compared) = baseline::regressions(now, then);
     let worse = regressions.len();
@@ -135,7 +138,7 @@ fn say_regressions(now: &Results, then: &Results) -> bool {
     regressions.is_empty()
 }
 
-/// `target/compare` of this workspace, wherever cargo was told to put `target`.
+/// Returns `target/compare`, where `target` is cargo's target directory, also if it is configured.
 fn default_output() -> PathBuf {
     // The benchmark's executable is in target/PROFILE/deps.
     let executable = env::current_exe().unwrap_or_default();

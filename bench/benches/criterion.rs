@@ -1,18 +1,19 @@
-//! Criterion's view of the servers: groups are scenarios, functions are servers.
+//! Measures the servers with criterion: groups are scenarios, functions are servers.
 //!
 //! ```text
 //! cargo bench --bench criterion                         # everything, at most 10 minutes
 //! cargo bench --bench criterion -- --quick              # fewer points, at most 2 minutes
-//! cargo bench --bench criterion -- 'idle_herd.*select'  # what matches
+//! cargo bench --bench criterion -- 'idle_herd.*select'  # matching cases
 //! ```
 //!
-//! Criterion is good at telling whether one server changed between two runs (`--save-baseline`,
-//! `--baseline`). It runs one server after the other, so it is the wrong tool to rank them on a
-//! noisy machine: that is what `compare` is for. It also times samples and not messages, so the
-//! percentiles of single messages are recorded on the side and printed at the end.
+//! Criterion detects whether one server changed between two runs (`--save-baseline`, `--baseline`).
+//! Criterion measures the servers one after the other, so its results cannot rank servers on a
+//! noisy machine. Use `compare` to rank servers. Criterion also times samples, not single messages.
+//! This benchmark therefore records the percentiles of single messages itself, and prints them at
+//! the end.
 //!
-//! The servers are those of the catalogue, one for each package; with ECHO_BENCH_ALL=1 in the
-//! environment it is every variant.
+//! The servers come from the catalogue, one for each package. With ECHO_BENCH_ALL=1 in the
+//! environment, every variant is measured.
 
 use std::env;
 use std::io;
@@ -32,15 +33,15 @@ use loadgen::{Session, Slice};
 use server_process::catalogue::Traits;
 use server_process::process::{Process, raise_descriptor_limit};
 
-/// Seconds of warm-up and of measurement for a case; about 100 cases must fit into 10 minutes.
+/// Time of warm-up and of measurement for a case. About 100 cases must fit into 10 minutes.
 const WARM_UP: Duration = Duration::from_millis(800);
 const MEASUREMENT: Duration = Duration::from_millis(3000);
-/// The longest measurement of a case with `--quick`, where there is no warm-up.
+/// The longest measurement of a case with `--quick`, which has no warm-up.
 const MEASUREMENT_QUICK: Duration = Duration::from_millis(300);
-/// How long a server may take to stop before it is killed.
+/// Timeout to stop a server; then the server is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// What was recorded on the side of a case.
+/// The percentiles that were recorded for a case.
 struct Percentiles {
     scenario: &'static str,
     server: String,
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     if let Some(flag) = bench_args::compare_only(&args) {
         eprintln!(
-            "criterion steps aside: {flag} is a flag of compare (cargo bench --bench compare)"
+            "criterion does nothing: {flag} is a flag of compare (cargo bench --bench compare)"
         );
         return ExitCode::SUCCESS;
     }
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs all cases that the filter matches. Returns their percentiles.
 fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Vec<Percentiles>> {
     let all = env::var_os("ECHO_BENCH_ALL").is_some();
     raise_descriptor_limit()?;
@@ -93,7 +95,7 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
         let mut group = criterion.benchmark_group(scenario.name);
         group.sampling_mode(SamplingMode::Flat);
         for point in scenario.points(quick) {
-            // On a machine with too few processors there is nothing to measure.
+            // A point is skipped if its layout needs more processors than the machine has.
             let Some(layout) = scenario.layout(*point, &Layout::default()) else { continue };
             let load = scenario.load(*point);
             group.throughput(match scenario.metric {
@@ -103,8 +105,8 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
                 _ => Throughput::Elements(load.connections as u64),
             });
             for (name, traits) in &names {
-                // A server that cannot run here was left out, and a line has said so. With --list no
-                // server is built, and none is called.
+                // `of_workspace` has left out the servers that cannot run here, and has printed a
+                // line for each. With --list, no server is built and no server is started.
                 let entrant = entrants.iter().find(|entrant| entrant.name == *name);
                 let can = entrant::excuse(traits, scenario.served_at_once(*point)).is_none();
                 if can && (list_only || entrant.is_some()) {
@@ -126,10 +128,10 @@ fn run(criterion: &mut Criterion, quick: bool, list_only: bool) -> io::Result<Ve
     Ok(recorded)
 }
 
-/// One case: a fresh server, the connections, and as many rounds as criterion asks for. A round is
-/// one message on each active connection, so that one alone is meaningful: criterion warms up with
-/// 1, 2, 4 … Returns the number of messages and their percentiles; `None` when the filter left the
-/// case out.
+/// Measures one case: starts a server, opens the connections, and runs the rounds that criterion
+/// requests. A round is one message on each active connection, so a single round is a valid
+/// measurement: criterion warms up with 1, 2, 4 … rounds. Returns the number of messages and their
+/// percentiles, or `None` if the filter left the case out.
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,
@@ -145,7 +147,7 @@ fn measure(
             let (_, session) = started.get_or_insert_with(|| {
                 start(entrant, load, layout).unwrap_or_else(|error| fail(entrant, &error))
             });
-            // All samples have the same number of rounds; another number is still the warm-up.
+            // All samples have the same number of rounds. A different number means warm-up.
             if rounds != rounds_before {
                 session.clear();
                 rounds_before = rounds;
@@ -172,19 +174,21 @@ fn measure(
     Some((messages, ns))
 }
 
+/// Starts a server and opens its connections.
 fn start(entrant: &Entrant, load: &LoadInfo, layout: &Layout) -> io::Result<(Process, Session)> {
     let process = entrant.start(Duration::ZERO, &layout.server)?;
     let session = Session::open(&plan_of(load, layout, process.addr()))?;
     Ok((process, session))
 }
 
-/// Criterion cannot be told that a case failed; a number would be a lie. The kernel ends the server
-/// with us.
+/// Prints the error and ends the process. Criterion has no way to report a failed case, and any
+/// number would be false. The kernel ends the server when this process ends.
 fn fail(entrant: &Entrant, error: &io::Error) -> ! {
     eprintln!("error: {}: {error}", entrant.name);
     exit(1)
 }
 
+/// Prints a table of the percentiles for each scenario.
 fn print_percentiles(recorded: &[Percentiles]) {
     const HEADS: [&str; 8] = ["server", "point", "messages", "p50", "p90", "p99", "p99.9", "max"];
     for scenario in SCENARIOS {
@@ -192,7 +196,7 @@ fn print_percentiles(recorded: &[Percentiles]) {
         let rows = of_scenario.map(|case| {
             let mut row =
                 vec![case.server.clone(), case.point.to_string(), case.messages.to_string()];
-            // A percentile needs some samples beyond it.
+            // A percentile is valid only with enough samples beyond it.
             let supported = [10, 100, 1_000, 10_000, 1];
             row.extend(case.ns.iter().zip(supported).map(|(ns, needed)| {
                 if case.messages >= needed { duration(*ns) } else { "-".to_owned() }
@@ -202,7 +206,7 @@ fn print_percentiles(recorded: &[Percentiles]) {
         let rows: Vec<Vec<String>> = rows.collect();
         if !rows.is_empty() {
             let title =
-                format!("{}: time of a message, recorded in the samples above", scenario.name);
+                format!("{}: time of one message, recorded in the samples above", scenario.name);
             terminal::print_table(&title, &HEADS, &[0, 1, 3, 5, 6, 7, 4, 2], &rows);
         }
     }

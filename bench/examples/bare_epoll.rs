@@ -1,9 +1,10 @@
-//! The least that an echo server on epoll can do: a level-triggered loop that checks nothing.
+//! A minimal echo server on epoll: a level-triggered loop without checks.
 //!
-//! A yardstick for `cargo bench --bench compare -- --yardsticks`. It has no limits, no drain and no
-//! idle timeout, so it shows what the contract costs. It does not keep the contract.
+//! A yardstick for `cargo bench --bench compare -- --yardsticks`. This server has no limits, no
+//! drain and no idle timeout. It does not keep the contract, so a comparison shows the cost of the
+//! contract.
 //!
-//! With `--burn` it is slower by a known amount: does the ruler see it?
+//! With `--burn`, the server is slower by a known amount. A comparison must detect this amount.
 //!
 //! ```console
 //! $ cargo build --release -p bench --example bare_epoll
@@ -28,13 +29,14 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1:7000")]
     addr: SocketAddr,
 
-    /// Time to burn for each message, e.g. 250ns; the clock is read without a system call (vdso(7))
+    /// CPU time to burn for each message, e.g. 250ns. The clock is read without a system call
+    /// (vdso(7))
     #[arg(long, value_name = "DURATION", default_value = "0s",
           value_parser = humantime::parse_duration)]
     burn: Duration,
 }
 
-/// The listener's key among the events; clients have smaller ones.
+/// The listener's key in the events. The keys of clients are smaller.
 const LISTENER: u64 = u64::MAX;
 
 fn main() -> io::Result<()> {
@@ -70,7 +72,8 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Reads once, burns, and writes the bytes back. The end of the stream is an error too.
+/// Reads once, burns CPU time, and writes the bytes back. Fails on an I/O error and at the end of
+/// the stream.
 fn echo(client: &mut TcpStream, buffer: &mut [u8], burn: Duration) -> io::Result<()> {
     let received = client.read(buffer)?;
     if received == 0 {

@@ -1,9 +1,9 @@
-//! What does the ruler itself cost? The load engine beside generators that do nothing but the
-//! system calls: no verification, no histogram, no faults, no limits.
+//! Measures the cost of the load engine. Compares the engine with bare generators, which make only
+//! the system calls: no verification, no histogram, no faults, no limits.
 //!
-//! All of them drive the same server, in turns of 20 ms, in an order that changes every round; the
-//! ratio is taken within a round. Pin the two sides to a core each for the figures to mean
-//! anything:
+//! All generators drive the same server, in turns of 20 ms. The order of turns changes in every
+//! round, and each ratio compares turns of the same round. Pin server and generator to one core
+//! each; otherwise the results are not meaningful:
 //!
 //! ```text
 //! taskset -c 0 target/release/epoll-selector --addr 127.0.0.1:7000 &
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     pipelined(addr)
 }
 
-/// The median time of a message: a blocking ping-pong against the engine with one connection.
+/// Compares the median time of a message: a blocking ping-pong and the engine, on one connection.
 fn one_connection(addr: SocketAddr) -> io::Result<()> {
     let mut stream = connect(addr)?;
     let mut session = Session::open(&Plan { size: SIZE, ..Plan::new(addr) })?;
@@ -64,7 +64,8 @@ fn one_connection(addr: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Messages per second on many connections: a bare epoll loop, a thread per connection, the engine.
+/// Compares the messages per second on many connections: a bare epoll loop, a thread per
+/// connection, and the engine.
 fn many_connections(addr: SocketAddr) -> io::Result<()> {
     let mut bare = BareEpoll::open(addr)?;
     let mut streams =
@@ -109,7 +110,7 @@ fn many_connections(addr: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Messages per second when many are on their way on each connection.
+/// Measures the messages per second of the engine with many messages in flight on each connection.
 fn pipelined(addr: SocketAddr) -> io::Result<()> {
     let plan = Plan { connections: 8, size: SIZE, depth: 64, ..Plan::new(addr) };
     let mut session = Session::open(&plan)?;
@@ -118,7 +119,7 @@ fn pipelined(addr: SocketAddr) -> io::Result<()> {
         rates.push(session.run(&Slice::lasting(TURN).after(TURN / 5))?.rate());
     }
     println!(
-        "8 connections, 64 messages of {SIZE} B on their way on each: engine {:.0} messages/s",
+        "8 connections, 64 messages of {SIZE} B in flight on each: engine {:.0} messages/s",
         median(&mut rates)
     );
     Ok(())
@@ -130,7 +131,7 @@ fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Write, read, again: the median time in nanoseconds.
+/// Writes a message and reads the echo, repeatedly. Returns the median time in nanoseconds.
 fn bare_ping_pong(stream: &mut TcpStream) -> io::Result<u64> {
     let (message, mut answer) = ([7; SIZE], [0; SIZE]);
     let mut times = Vec::with_capacity(10_000);
@@ -144,7 +145,7 @@ fn bare_ping_pong(stream: &mut TcpStream) -> io::Result<u64> {
     Ok(median(&mut times) as u64)
 }
 
-/// An edge-triggered loop that sends whenever something came back.
+/// An edge-triggered loop that sends the next message after each echo.
 struct BareEpoll {
     epoll: Epoll,
     streams: Vec<TcpStream>,
@@ -164,7 +165,7 @@ impl BareEpoll {
         Ok(BareEpoll { epoll, streams })
     }
 
-    /// Messages per second.
+    /// Runs for one turn and returns the messages per second.
     fn run(&mut self) -> io::Result<f64> {
         let (message, mut answer) = ([7; SIZE], [0; 64 * 1024]);
         let mut events = [EpollEvent::empty(); 512];
@@ -178,7 +179,7 @@ impl BareEpoll {
             let count = self.epoll.wait(&mut events, EpollTimeout::NONE)?;
             for event in &events[..count] {
                 let stream = &mut self.streams[event.data() as usize];
-                // A message of this size comes in one piece.
+                // One read returns the whole message, because the message is small.
                 let _ = stream.read(&mut answer)?;
                 messages += 1;
                 if elapsed.is_none() {
@@ -196,8 +197,8 @@ impl BareEpoll {
     }
 }
 
-/// The design of rust_echo_bench: as many threads as connections, each in a blocking ping-pong.
-/// Messages per second.
+/// Runs a blocking ping-pong in one thread per connection, like rust_echo_bench. Returns the
+/// messages per second.
 fn thread_per_connection(streams: &mut [TcpStream]) -> io::Result<f64> {
     let (counting, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let messages = AtomicU64::new(0);
@@ -216,7 +217,7 @@ fn thread_per_connection(streams: &mut [TcpStream]) -> io::Result<f64> {
                 Ok(())
             });
         }
-        thread::sleep(TURN / 5); // Until all have started.
+        thread::sleep(TURN / 5); // Until all threads have started.
         counting.store(true, Ordering::Relaxed);
         let began = Instant::now();
         thread::sleep(TURN);
@@ -228,7 +229,7 @@ fn thread_per_connection(streams: &mut [TcpStream]) -> io::Result<f64> {
     Ok(messages.into_inner() as f64 / elapsed.as_secs_f64())
 }
 
-/// CPU time of this process so far.
+/// Returns the CPU time of this process so far.
 fn cpu_time() -> io::Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
 }
@@ -242,7 +243,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// The median, and the interval of order statistics that covers it with 95 %.
+/// Returns the median and its 95 % confidence interval from order statistics.
 fn interval(values: &mut [f64]) -> String {
     let median = median(values);
     let half = (values.len() as f64).sqrt() * 0.98;

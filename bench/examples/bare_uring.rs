@@ -1,9 +1,9 @@
-//! The least that an echo server on io_uring can do: a receive and a send for each message, no checks.
+//! A minimal echo server on io_uring: a receive and a send for each message, without checks.
 //!
-//! A yardstick for `cargo bench --bench compare -- --yardsticks`, beside `uring-completion`. Each client
-//! owns one buffer. Every operation is single-shot: when a receive completes, the send of the same bytes
-//! starts, and when the send completes, the next receive starts. It does not keep the contract: a short
-//! send loses bytes, and nothing is bounded.
+//! A yardstick for `cargo bench --bench compare -- --yardsticks`; compare it with
+//! `uring-completion`. Each client owns one buffer. Every operation is single-shot. When a receive
+//! completes, the send of the same bytes starts. When the send completes, the next receive starts.
+//! This server does not keep the contract: a short send loses bytes, and there are no limits.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,13 +23,14 @@ struct Args {
     addr: SocketAddr,
 }
 
-/// Operations that one call can hand over.
+/// Operations that one io_uring_enter(2) can submit.
 const ENTRIES: u32 = 1024;
 
 /// Size of a client's buffer in bytes.
 const BUFFER_BYTES: usize = 4096;
 
-/// `user_data` of the accept; those of clients are their keys, with the kind of operation in bit 0.
+/// `user_data` of the accept. The `user_data` of a client's operation is the client's key, shifted
+/// left by one bit. Bit 0 is 1 for a send and 0 for a receive.
 const ACCEPT: u64 = u64::MAX;
 
 struct Client {
@@ -60,7 +61,7 @@ fn main() -> io::Result<()> {
                 if result < 0 {
                     continue;
                 }
-                // SAFETY: the kernel has made this descriptor for us.
+                // SAFETY: the kernel has created this descriptor, and no other value owns it.
                 let stream = unsafe { OwnedFd::from_raw_fd(result) };
                 nix::sys::socket::setsockopt(
                     &stream,
@@ -83,11 +84,13 @@ fn main() -> io::Result<()> {
     }
 }
 
+/// Builds an accept.
 fn accept(listener: RawFd) -> squeue::Entry {
     let (addr, len) = (std::ptr::null_mut(), std::ptr::null_mut());
     opcode::Accept::new(Fd(listener), addr, len).build().user_data(ACCEPT)
 }
 
+/// Builds a receive into the client's buffer.
 fn receive(client: &mut Client, key: usize) -> squeue::Entry {
     let (buffer, len) = (client.buffer.as_mut_ptr(), BUFFER_BYTES as u32);
     opcode::Recv::new(Fd(client.stream.as_raw_fd()), buffer, len)
@@ -95,15 +98,16 @@ fn receive(client: &mut Client, key: usize) -> squeue::Entry {
         .user_data((key as u64) << 1)
 }
 
+/// Builds a send of the first `len` bytes of the client's buffer.
 fn send(client: &Client, key: usize, len: u32) -> squeue::Entry {
     let send = opcode::Send::new(Fd(client.stream.as_raw_fd()), client.buffer.as_ptr(), len);
     send.build().user_data((key as u64) << 1 | 1)
 }
 
-/// Queues an operation; a full queue is handed over first.
+/// Queues an operation. Submits the queue first if it is full.
 fn push(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<()> {
-    // SAFETY: each buffer is on the heap and belongs to a client, which has one operation in flight and is
-    // removed only when that has completed.
+    // SAFETY: each buffer is on the heap and belongs to a client. A client has one operation in
+    // flight, and is removed only when this operation has completed.
     while unsafe { ring.submission().push(&entry) }.is_err() {
         ring.submit()?;
     }

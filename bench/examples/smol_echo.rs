@@ -1,8 +1,8 @@
-//! The echo server that a reader would write with smol: a task for each client, on one thread.
+//! A typical echo server with smol: a task for each client, on one thread.
 //!
-//! A yardstick for `cargo bench --bench compare -- --yardsticks`, with the command line that all
-//! servers have in common. Below, smol waits with `polling` in oneshot mode, on a thread of its
-//! own: compare it with `epoll-selector --selector polling --trigger oneshot`.
+//! A yardstick for `cargo bench --bench compare -- --yardsticks`. The command line is the same as
+//! that of all servers. Internally, smol waits with `polling` in oneshot mode, on its own thread.
+//! Compare this server with `epoll-selector --selector polling --trigger oneshot`.
 //!
 //! ```console
 //! $ cargo run --release -p bench --example smol_echo
@@ -27,21 +27,21 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::net::TcpStream;
 use smol::{Async, LocalExecutor, Timer};
 
-/// TCP echo server: a task for each client, on one thread of smol's executor.
+/// TCP echo server: a task for each client, on one thread of smol's executor
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
     options: Options,
 }
 
-/// What all tasks share.
+/// The state that all tasks share.
 struct Shared {
     options: Options,
     connections: AtomicU64,
     bytes: AtomicU64,
     errors: AtomicU64,
     active: AtomicU64,
-    /// Closed when the server is to stop.
+    /// A channel that is closed when the server must stop.
     stopped: Receiver<()>,
 }
 
@@ -65,11 +65,11 @@ fn serve(options: Options) -> echo::Result<Totals> {
         stopped,
     });
     let (done, wait_until_done) = mpsc::channel::<()>();
-    // A thread may sleep in Stop::wait; a task may not.
+    // Stop::wait blocks its thread, so a task must not call it.
     std::thread::spawn(move || {
         let _ = stop.wait();
         drop(stopping);
-        // Stop must outlive the drain: a second signal ends the process at once.
+        // Stop must live until the drain ends, so that a second signal ends the process at once.
         let _ = wait_until_done.recv();
     });
     let executor = LocalExecutor::new();
@@ -81,7 +81,7 @@ fn serve(options: Options) -> echo::Result<Totals> {
         };
         or(accept(&listener, &executor, places, &shared), until_stopped).await;
         drop(listener);
-        // Whoever is being served has until the deadline.
+        // The connected clients may finish until the deadline.
         let deadline = Instant::now() + shared.options.drain;
         while shared.active.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
             Timer::after(std::time::Duration::from_millis(1)).await;
@@ -97,6 +97,7 @@ fn serve(options: Options) -> echo::Result<Totals> {
     })
 }
 
+/// Accepts clients and spawns a task for each. Never returns.
 async fn accept(
     listener: &Async<TcpListener>,
     executor: &LocalExecutor<'_>,
@@ -112,13 +113,14 @@ async fn accept(
                 let shared = Arc::clone(shared);
                 executor.spawn(client(stream.into(), place, shared)).detach();
             }
-            // A peer that gave up, or no descriptor left; either way not a reason to leave, or to
-            // spin.
+            // A peer has closed the connection, or no descriptor is left. The server pauses and
+            // continues; without the pause, the loop would spin.
             Err(_) => drop(Timer::after(ACCEPT_PAUSE).await),
         }
     }
 }
 
+/// Serves one client, counts its error, and frees its place.
 async fn client(stream: TcpStream, place: SemaphoreGuardArc, shared: Arc<Shared>) {
     if echo_until_eof(stream, &shared).await.is_err() {
         shared.errors.fetch_add(1, Ordering::Relaxed);
@@ -127,6 +129,7 @@ async fn client(stream: TcpStream, place: SemaphoreGuardArc, shared: Arc<Shared>
     drop(place);
 }
 
+/// Echoes until end of stream. Fails on an I/O error or the idle timeout.
 async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let work = Scratch::with(0, shared.options.work);
     let mut buffer = vec![0; SCRATCH_BYTES];
@@ -141,7 +144,7 @@ async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()
         };
         let read = async { read(&mut stream, &mut buffer, shared).await.map(Some) };
         let Some(received) = or(read, stopped).await? else {
-            // What has arrived is echoed yet, and behind it the task finds end of stream.
+            // The task still echoes the bytes that have arrived, and then reads end of stream.
             drained = true;
             stream.shutdown(Shutdown::Read)?;
             continue;
@@ -155,6 +158,7 @@ async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()
     }
 }
 
+/// Reads once. Fails with `TimedOut` after the idle timeout.
 async fn read(stream: &mut TcpStream, buffer: &mut [u8], shared: &Shared) -> io::Result<usize> {
     let Some(limit) = shared.options.idle_timeout else { return stream.read(buffer).await };
     let too_long = async {

@@ -1,9 +1,9 @@
-//! The echo server that a reader would write with tokio: a task for each client.
+//! A typical echo server with tokio: a task for each client.
 //!
-//! A yardstick for `cargo bench --bench compare -- --yardsticks`, with the command line that all
-//! servers have in common. Below, tokio has an edge-triggered epoll for each runtime; a task that
-//! awaits is an entry in a table, like a connection of `epoll-selector`, but one written as a
-//! straight line.
+//! A yardstick for `cargo bench --bench compare -- --yardsticks`. The command line is the same as
+//! that of all servers. Internally, tokio has one edge-triggered epoll instance for each runtime. A
+//! waiting task is an entry in a table, like a connection of `epoll-selector`. Unlike a connection,
+//! the task is written as sequential code.
 //!
 //! ```console
 //! $ cargo run --release -p bench --example tokio_echo -- --threads 1
@@ -27,7 +27,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-/// TCP echo server: a task for each client, on the threads of tokio's runtime.
+/// TCP echo server: a task for each client, on the threads of tokio's runtime
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
@@ -38,13 +38,13 @@ struct Args {
     threads: Option<u16>,
 }
 
-/// What all tasks share.
+/// The state that all tasks share.
 struct Shared {
     options: Options,
-    /// A permit for each client; accepting waits for one.
+    /// A permit for each client. The server waits for a permit before it accepts.
     places: Semaphore,
     places_max: u32,
-    /// Becomes true when the server is to stop.
+    /// Becomes true when the server must stop.
     stopping: watch::Sender<bool>,
     connections: AtomicU64,
     bytes: AtomicU64,
@@ -80,11 +80,11 @@ fn serve(args: Args) -> echo::Result<Totals> {
     });
     let (done, wait_until_done) = mpsc::channel::<()>();
     let tell = Arc::clone(&shared);
-    // A thread may sleep in Stop::wait; a task may not.
+    // Stop::wait blocks its thread, so a task must not call it.
     std::thread::spawn(move || {
         let _ = stop.wait();
         tell.stopping.send_replace(true);
-        // Stop must outlive the drain: a second signal ends the process at once.
+        // Stop must live until the drain ends, so that a second signal ends the process at once.
         let _ = wait_until_done.recv();
     });
     runtime.block_on(async {
@@ -94,7 +94,8 @@ fn serve(args: Args) -> echo::Result<Totals> {
             () = accept(listener, &shared) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
-        // Whoever is being served has until the deadline; every place is free when all have left.
+        // The connected clients may finish until the deadline. When all clients have disconnected,
+        // every permit is free.
         let all = shared.places.acquire_many(shared.places_max);
         let _ = timeout(shared.options.drain, all).await;
         io::Result::Ok(())
@@ -109,12 +110,13 @@ fn serve(args: Args) -> echo::Result<Totals> {
     })
 }
 
+/// Accepts clients and spawns a task for each. Never returns.
 async fn accept(listener: TcpListener, shared: &Arc<Shared>) {
     // The semaphore is never closed.
     while let Ok(place) = shared.places.acquire().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                place.forget(); // The task gives it back.
+                place.forget(); // The task returns the permit.
                 shared.connections.fetch_add(1, Ordering::Relaxed);
                 let shared = Arc::clone(shared);
                 tokio::spawn(async move {
@@ -124,13 +126,14 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>) {
                     shared.places.add_permits(1);
                 });
             }
-            // A peer that gave up, or no descriptor left; either way not a reason to leave, or to
-            // spin.
+            // A peer has closed the connection, or no descriptor is left. The server pauses and
+            // continues; without the pause, the loop would spin.
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
+/// Echoes until end of stream. Fails on an I/O error or the idle timeout.
 async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let work = Scratch::with(0, shared.options.work);
     let mut buffer = vec![0; SCRATCH_BYTES];
@@ -140,7 +143,7 @@ async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()
         let received = tokio::select! {
             received = read(&mut stream, &mut buffer, shared) => received?,
             _ = stopping.wait_for(|stopping| *stopping), if !drained => {
-                // What has arrived is echoed yet, and behind it the task finds end of stream.
+                // The task still echoes the bytes that have arrived, and then reads end of stream.
                 drained = true;
                 SockRef::from(&stream).shutdown(Shutdown::Read)?;
                 continue;
@@ -155,6 +158,7 @@ async fn echo_until_eof(mut stream: TcpStream, shared: &Shared) -> io::Result<()
     }
 }
 
+/// Reads once. Fails after the idle timeout.
 async fn read(stream: &mut TcpStream, buffer: &mut [u8], shared: &Shared) -> io::Result<usize> {
     match shared.options.idle_timeout {
         None => stream.read(buffer).await,

@@ -14,33 +14,34 @@ pub(super) struct Effort {
     pub(super) rounds: usize,
     /// Randomised complete blocks.
     pub(super) blocks: usize,
-    /// Passes over all scenarios that the rounds and blocks are divided among. A machine like these
-    /// has bad minutes, in which everything is slower and even ratios shift: passes that lie minutes
-    /// apart do not all fall into one.
+    /// Passes over all scenarios; the rounds and blocks are divided among the passes. A shared
+    /// machine has bad minutes, in which every server is slower and even ratios shift. The passes
+    /// are minutes apart, so a bad minute does not affect all of them.
     pub(super) passes: usize,
     /// Measured part of a run in a block.
     pub(super) run: Duration,
-    /// Warm-up before it.
+    /// Warm-up before the measured part.
     pub(super) warm_up: Duration,
-    /// The uninterrupted run in which switches and memory are counted, where servers run in slices.
+    /// Where servers run in slices: the uninterrupted run that counts switches and measures memory.
     pub(super) cost_run: Duration,
-    /// Messages of the run in which system calls are counted.
+    /// Messages of the run that counts system calls.
     pub(super) traced_messages: u64,
-    /// The few points instead of all.
+    /// Whether to measure the short list of points instead of all points.
     pub(super) few_points: bool,
 }
 
 impl Effort {
-    /// Randomised complete blocks under a load with so many connections: opening thousands takes
-    /// longer than anything else.
+    /// Returns the number of randomised complete blocks for a load with this many connections. With
+    /// thousands of connections, opening them takes most of the time, so the blocks are fewer.
     pub(super) fn blocks_with(&self, connections: usize) -> usize {
         if connections > SLICED_CONNECTIONS_MAX { self.blocks.min(BLOCKS_MIN) } else { self.blocks }
     }
 
+    /// Returns the effort that the command line asks for.
     pub(super) fn of(args: &Args) -> Effort {
         let ms = Duration::from_millis;
         let (rounds, blocks, passes, run, warm_up, cost_run, traced_messages) = if args.test {
-            // The first slice may be spent on what slow readers have sent.
+            // The first slice may pass while the server handles what slow readers have sent.
             (4, 1, 1, ms(10), ms(5), ms(10), 20)
         } else if args.quick {
             (12, 6, 2, ms(100), ms(30), ms(60), 200)

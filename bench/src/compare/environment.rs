@@ -1,4 +1,4 @@
-//! The machine that a comparison ran on, and what could have disturbed it.
+//! The machine that a comparison runs on, and what could disturb the measurements.
 
 use std::env;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::results::Environment;
 use crate::workspace;
 
-/// The environment before a run; [`after`] completes it.
+/// Returns the environment as it is before a run; [`after`] fills in the rest.
 pub(super) fn before(layout: &Layout) -> Environment {
     let kernel = uname().map(|name| {
         let parts = [name.sysname(), name.release(), name.machine()];
@@ -30,21 +30,22 @@ pub(super) fn before(layout: &Layout) -> Environment {
         congestion_control: proc::word("/proc/sys/net/ipv4/tcp_congestion_control").into(),
         layout: match layout.describe() {
             free if *layout == Layout::default() => {
-                free + " where a scenario does not say otherwise"
+                free + " unless the scenario pins server and client"
             }
             pinned => pinned,
         },
         load_before: proc::word("/proc/loadavg").into(),
-        load_after: Reading::unavailable("the run is not over"),
-        steal_share: Reading::unavailable("the run is not over"),
-        softirq_share: Reading::unavailable("the run is not over"),
+        load_after: Reading::unavailable("the run has not ended"),
+        steal_share: Reading::unavailable("the run has not ended"),
+        softirq_share: Reading::unavailable("the run has not ended"),
         rustc: said(Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).arg("--version")),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: commit(),
     }
 }
 
-/// Fills in what is known only after the run; `used` is the machine's usage over it.
+/// Fills in the readings that exist only after the run. `used` is the machine's usage during the
+/// run.
 pub(super) fn after(environment: &mut Environment, used: &Usage) {
     let share = |time: &Reading<std::time::Duration>| {
         time.clone().zip_with(used.total.clone(), |time, total| {
@@ -56,6 +57,7 @@ pub(super) fn after(environment: &mut Environment, used: &Usage) {
     environment.softirq_share = share(&used.softirq);
 }
 
+/// Returns the commit of the workspace, with "+changes" if the work tree differs from the commit.
 fn commit() -> Reading<String> {
     let root = match workspace::root() {
         Ok(root) => root,
@@ -68,7 +70,7 @@ fn commit() -> Reading<String> {
     })
 }
 
-/// What a command printed.
+/// Runs a command and returns its trimmed standard output.
 fn said(command: &mut Command) -> Reading<String> {
     match command.output() {
         Ok(output) if output.status.success() => {

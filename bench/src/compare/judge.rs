@@ -1,4 +1,4 @@
-//! From what was measured to what may be said: estimates, comparisons, costs and flags of a point.
+//! Evaluates the measurements of a point: estimates, comparisons, costs and flags.
 
 use std::time::Duration;
 
@@ -15,24 +15,25 @@ use crate::statistics::{Estimate, Line, Verdict, by_pass, median};
 
 use super::measured::Measured;
 
-/// A server that uses less CPU time than this while it is quiet, in nanoseconds per second, is as
-/// good as one that uses none: ratios between such are ratios of noise.
+/// CPU time of a quiet server, in nanoseconds per second, below which the difference is noise.
+/// Lower values count as this value, because a ratio of two such values is a ratio of noise.
 const QUIET_NS_PER_S: f64 = 10_000.0;
 
-/// Share of a core from which on a server, or of the machine, counts as busy.
+/// A server with at least this share of a core is busy. The machine is busy with at least this
+/// share of all its processors.
 const BUSY: f64 = 0.9;
 
-/// An open loop that achieved less than this share of the offered rate did not offer it.
+/// The smallest share of the offered rate that an open loop must achieve.
 const ACHIEVED_MIN: f64 = 0.99;
 
-/// Steal beyond this share of a processor contaminates a case.
+/// With more steal time than this share of a processor, a case gets a flag.
 const STEAL_MAX: f64 = 0.02;
 
 /// The percentiles of a latency curve.
 const QUANTILES: &[f64] =
     &[0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0];
 
-/// Sums up one point. `reference` and `control` are positions among the entrants.
+/// Summarises one point. `reference` and `control` are positions among the entrants.
 pub(super) fn point(
     entrants: &[Entrant],
     measured: &[Measured],
@@ -57,7 +58,7 @@ pub(super) fn point(
             (Outcome::Measured, Some(reason)) if !cpu_based => Some(reason),
             (Outcome::Measured, _) if noise_floor.is_none() => Some("no A/A control".to_owned()),
             (Outcome::Measured, _) => None,
-            _ => Some("not measured as asked".to_owned()),
+            _ => Some("the requested load was not measured".to_owned()),
         };
         let verdict = match unranked {
             Some(_) => Verdict::NotDistinguishable,
@@ -86,7 +87,8 @@ pub(super) fn point(
     Point { x, label, interleaving, noise_floor: noise_floor(metric), cases }
 }
 
-/// How the server CPU time per message grows along the axis, for every server with enough points.
+/// Fits a line to the server's CPU time per message along the axis. Returns a fit for every server
+/// with enough points.
 pub(super) fn fits(scenario: &Scenario) -> Vec<Fit> {
     let mut fits = Vec::new();
     let Some(first) = scenario.points.first() else { return fits };
@@ -117,6 +119,7 @@ pub(super) fn fits(scenario: &Scenario) -> Vec<Fit> {
     fits
 }
 
+/// Returns the metric's value in each block. Quiet CPU time is at least [`QUIET_NS_PER_S`].
 fn values(measured: &Measured, metric: Metric) -> Vec<Option<f64>> {
     measured.per_block(|turn| match metric {
         Metric::MessagesPerCpuSecond => turn.per_cpu_s,
@@ -144,21 +147,22 @@ fn outcome(measured: &Measured) -> Outcome {
     }
 }
 
-/// Messages offered per second: every pass has its own rate.
+/// Returns the median of the messages offered per second, because every pass has its own rate.
 fn offered(measured: &Measured) -> Option<f64> {
     measured.median(|turn| turn.offered_per_s).or(measured.load.offered_per_s)
 }
 
-/// Whether as much came back as was offered, within [`ACHIEVED_MIN`]; `None` in a closed loop.
+/// Returns whether the achieved rate is at least [`ACHIEVED_MIN`] of the offered rate. Returns
+/// `None` in a closed loop.
 fn kept_up(measured: &Measured) -> Option<bool> {
     let achieved = measured.median(|turn| Some(turn.messages_per_s / turn.offered_per_s?))?;
     Some(achieved >= ACHIEVED_MIN)
 }
 
-/// The generator had no time left although the server and the machine had some: then the rate is
-/// the generator's, and says nothing of the server.
+/// Checks whether the generator was saturated while the server and the machine had idle CPU time.
+/// Then the rate is the generator's limit, and says nothing about the server. Returns the reason.
 ///
-/// In an open loop that achieves its rate the generator may be as busy as it likes: it paces.
+/// In an open loop that achieves its rate, the generator may be busy: pacing uses CPU time.
 fn generator_was_the_limit(measured: &Measured) -> Option<String> {
     if kept_up(measured) == Some(true) {
         return None;
@@ -182,7 +186,7 @@ fn flags(measured: &Measured) -> Vec<String> {
     if let Reading::Measured(steal) = steal
         && steal > STEAL_MAX
     {
-        flags.push(format!("the hypervisor kept {:.0} % of a core", steal * 100.0));
+        flags.push(format!("the hypervisor took {:.0} % of a core", steal * 100.0));
     }
     let missed = measured.turns.iter().filter(|turn| turn.is_none()).count();
     if missed > 0 && missed < measured.turns.len() {
@@ -198,7 +202,7 @@ fn latencies(measured: &Measured) -> Vec<Latency> {
         samples: times.len(),
         mean_ns: times.mean(),
         max_ns: times.max(),
-        // A percentile that fewer than ten samples lie beyond is an anecdote.
+        // With fewer than ten samples beyond it, a high percentile is not reliable.
         percentiles: QUANTILES
             .iter()
             .filter(|quantile| {
@@ -220,7 +224,7 @@ fn latencies(measured: &Measured) -> Vec<Latency> {
     let kinds = kinds.into_iter().filter(|(_, times)| !times.is_empty());
     kinds
         .map(|(kind, times)| match kind {
-            // In a closed loop a message is meant to be sent when it is sent.
+            // In a closed loop, the intended send time of a message is its actual send time.
             LatencyKind::Response if !open_loop => curve(LatencyKind::Service, times),
             _ => curve(kind, times),
         })
@@ -240,7 +244,7 @@ fn cost(measured: &Measured) -> Option<CaseCost> {
     };
     let ns = |time: &Reading<Duration>| time.clone().map(|time| time.as_secs_f64() * 1e9);
     let count = |count: &Reading<u64>| count.clone().map(|count| count as f64);
-    // Turns are many and interleaved: the better source, where they know.
+    // The turns are many and interleaved, so their CPU time is preferred where it is known.
     let cpu = match measured.median(|turn| turn.per_cpu_s.filter(|rate| *rate > 0.0)) {
         Some(per_cpu_s) => Reading::Measured(1e9 / per_cpu_s),
         None => per_message(|cost| cost.cpu.clone().map(|cpu| cpu.as_secs_f64() * 1e9)),
@@ -285,12 +289,13 @@ fn cost(measured: &Measured) -> Option<CaseCost> {
     })
 }
 
-/// Processors kept busy: the time divided by the wall clock's.
+/// Returns the number of busy processors: the CPU time divided by the elapsed time.
 fn cores(usage: &Usage, time: &Reading<Duration>) -> Reading<f64> {
     time.clone().map(|time| time.as_secs_f64() / usage.elapsed.as_secs_f64())
 }
 
-/// The median of what is known; if nothing is, the reason of the first.
+/// Returns the median of the known readings. If no reading is known, returns the first reading with
+/// its reason.
 fn median_of<T>(all: &[T], get: impl Fn(&T) -> Reading<f64>) -> Reading<f64> {
     let readings: Vec<Reading<f64>> = all.iter().map(get).collect();
     let values: Vec<f64> = readings.iter().filter_map(|reading| reading.value().copied()).collect();

@@ -1,4 +1,4 @@
-//! What was measured of one server at one point, before it is summed up.
+//! The measurements of one server at one point, before they are summarised.
 
 use loadgen::Latency;
 
@@ -8,35 +8,35 @@ use crate::statistics::median;
 
 use super::turn::{CostRun, Turn};
 
-/// What was measured of one server at one point.
+/// The measurements of one server at one point.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
     pub(super) load: LoadInfo,
-    /// Why it was not tried.
+    /// Why the server was skipped.
     pub(super) skipped: Option<String>,
-    /// The first thing that went wrong.
+    /// The first error.
     pub(super) failure: Option<String>,
-    /// One for each block.
+    /// One turn for each block; `None` if the server has no result in the block.
     pub(super) turns: Vec<Option<Turn>>,
-    /// How many blocks there were when each pass over the scenarios was over.
+    /// The number of blocks at the end of each pass over the scenarios.
     pub(super) pass_ends: Vec<usize>,
     pub(super) latency: Option<Latency>,
     pub(super) cost_runs: Vec<CostRun>,
-    /// The machine's, over the slices of each pass (all servers') or over each run.
+    /// The machine's usage: over the slices of all servers in each pass, or over each run.
     pub(super) usage: Vec<Usage>,
-    /// Over all slices of each pass, for the split into user and system time only.
+    /// The cost over all slices of each pass. Only the split into user and system time is used.
     pub(super) whole: Vec<Cost>,
     pub(super) syscalls: Reading<Vec<SyscallRate>>,
     pub(super) bytes_per_connection: Vec<Reading<f64>>,
 }
 
 impl Measured {
-    /// Nothing yet, for each server; those that have a reason for it are skipped.
+    /// Returns empty measurements for each server. A server with a reason in `skipped` is skipped.
     pub(super) fn blank(load: &LoadInfo, skipped: &[Option<String>]) -> Vec<Measured> {
         skipped.iter().map(|skipped| Measured::nothing(load.clone(), skipped.clone())).collect()
     }
 
-    /// Nothing yet.
+    /// Returns empty measurements of one server.
     pub(super) fn nothing(load: LoadInfo, skipped: Option<String>) -> Measured {
         Measured {
             load,
@@ -53,17 +53,17 @@ impl Measured {
         }
     }
 
-    /// Whether it takes part.
+    /// Returns whether the server takes part: it is not skipped and has not failed.
     pub(super) fn is_in(&self) -> bool {
         self.skipped.is_none() && self.failure.is_none()
     }
 
-    /// Notes what went wrong, if it is the first.
+    /// Records the error if it is the first error.
     pub(super) fn fail(&mut self, error: impl ToString) {
         self.failure.get_or_insert(error.to_string());
     }
 
-    /// Takes in the latencies of more turns.
+    /// Adds the latencies of more turns.
     pub(super) fn add_latency(&mut self, more: Option<Latency>) {
         match (&mut self.latency, more) {
             (Some(all), Some(more)) => all.add(&more),
@@ -71,12 +71,12 @@ impl Measured {
         }
     }
 
-    /// The figures of `get` over all blocks, in their order.
+    /// Returns the value of `get` for each block, in the order of the blocks.
     pub(super) fn per_block(&self, get: impl Fn(&Turn) -> Option<f64>) -> Vec<Option<f64>> {
         self.turns.iter().map(|turn| turn.as_ref().and_then(&get)).collect()
     }
 
-    /// The median of `get` over the blocks.
+    /// Returns the median of `get` over the blocks.
     pub(super) fn median(&self, get: impl Fn(&Turn) -> Option<f64>) -> Option<f64> {
         let values: Vec<f64> = self.per_block(get).into_iter().flatten().collect();
         median(&values)

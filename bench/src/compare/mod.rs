@@ -1,14 +1,14 @@
-//! The comparison: every server through every scenario, in turns, with paired ratios and costs.
+//! The comparison: measures every server in every scenario, in turns, with paired ratios and costs.
 //!
-//! | file | what it is |
+//! | file | content |
 //! | --- | --- |
 //! | `args` | the command line |
 //! | `effort` | how much time each part takes |
-//! | `plan` | which servers take part where, and how long it will take |
+//! | `plan` | which servers take part at which points, and the planned time |
 //! | `run` | the two ways of taking turns: slices, and randomised complete blocks |
-//! | `turn` | a running server with its clients, and one turn of it |
+//! | `turn` | a running server with its clients, and one turn of the server |
 //! | `served` | how many clients a server serves at the same time |
-//! | `measured`, `judge` | what was measured, and what may be said of it |
+//! | `measured`, `judge` | the measurements, and their evaluation |
 //! | `environment` | the machine |
 
 pub mod args;
@@ -47,38 +47,39 @@ use effort::Effort;
 use plan::PlannedScenario;
 use run::{Runner, progress_bar};
 
-/// What would be compared: a line for each case, as criterion prints its list. Nothing is built.
+/// Returns the cases that would be compared, a line for each, in the format of criterion's list.
+/// Builds no server.
 ///
 /// # Errors
 ///
-/// Those of setrlimit(2).
+/// Fails with the errors of setrlimit(2).
 pub fn list(args: &Args) -> Result<Vec<String>> {
     raise_descriptor_limit()?;
     Ok(plan::list(args))
 }
 
-/// Runs the comparison that `args` asks for. The first SIGINT or SIGTERM ends it early: then the results
-/// are not complete.
+/// Runs the comparison that `args` asks for. The first SIGINT or SIGTERM ends the comparison early;
+/// then the results are not complete.
 ///
 /// # Errors
 ///
-/// When nothing matches the filter or the reference's name, when the servers do not build, and when a
-/// server given on the command line does not echo.
+/// Fails if nothing matches the filter or the reference's name. Fails if the servers do not build,
+/// or if a server given on the command line does not echo.
 pub fn run(args: &Args) -> Result<Results> {
     raise_descriptor_limit()?;
     check(args)?; // Before the build, which may take minutes.
     let entrants = entrants(args)?;
     let control = Arc::new(Control::default());
     for signal in [SIGINT, SIGTERM] {
-        // The first signal ends the run with what it has. The second ends this process, and the kernel
-        // ends the servers.
+        // The first signal ends the run and keeps the results so far. The second signal ends this
+        // process, and the kernel then ends the servers.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(control.stop_flag()))?;
         flag::register(signal, Arc::clone(control.stop_flag()))?;
     }
     compare(args, &entrants, control)
 }
 
-/// Checks that the filter and the reference name something.
+/// Checks that the filter matches a case and that the reference is a known server.
 fn check(args: &Args) -> Result<()> {
     let names = plan::names(args);
     let known = || names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
@@ -94,7 +95,7 @@ fn check(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The servers that take part, the A/A control last.
+/// Returns the servers that take part, the A/A control last.
 fn entrants(args: &Args) -> Result<Vec<Entrant>> {
     let mut entrants = entrant::of_workspace(args.all)?;
     if args.yardsticks {
@@ -106,7 +107,7 @@ fn entrants(args: &Args) -> Result<Vec<Entrant>> {
     }
     let reference = entrants.iter().find(|entrant| entrant.name == args.reference);
     let Some(reference) = reference else {
-        // It is known, and cannot run here.
+        // The reference is known, but cannot run on this machine.
         let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name.as_str()).collect();
         let (name, known) = (args.reference.clone(), names.join(", "));
         return Err(Error::UnknownReference { name, known });
@@ -117,7 +118,8 @@ fn entrants(args: &Args) -> Result<Vec<Entrant>> {
     Ok(entrants)
 }
 
-/// Checks that a given server listens and echoes. Otherwise every scenario would wait for it in vain.
+/// Checks that a given server listens and echoes. Without this check, every scenario would wait for
+/// a server that does not work.
 fn look_at(given: &Entrant) -> Result<()> {
     let looked = given.start(Duration::ZERO, &[]).and_then(|server| {
         let seen = probe(&Plan::new(server.addr().clone()));
@@ -126,6 +128,7 @@ fn look_at(given: &Entrant) -> Result<()> {
     looked.map_err(|source| Error::Given { name: given.name.clone(), source })
 }
 
+/// Runs all passes over the scenarios and returns the results.
 fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> Result<Results> {
     let (started, usage) = (Instant::now(), Usage::now());
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
@@ -147,14 +150,14 @@ fn compare(args: &Args, entrants: &[Entrant], control: Arc<Control>) -> Result<R
     };
     let mut plan = plan::plan(args, &runner, positions);
     if plan.is_empty() {
-        // What matches cannot run here: no io_uring, or too few processors.
+        // The matching cases cannot run on this machine: no io_uring, or too few processors.
         let filter = args.filter.as_ref().map(Regex::to_string).unwrap_or_default();
         return Err(Error::NothingMatches { filter, points: plan::points(args) });
     }
     let planned_ms = plan.iter().map(PlannedScenario::planned_ms).sum();
     runner.bar = progress_bar(planned_ms);
     let (layout, seconds) = (&environment.layout, planned_ms / 1000);
-    // That nobody reads stdout, as behind `head`, is no reason to lose the report.
+    // A closed stdout, e.g. behind `head`, must not prevent the report.
     let _ = writeln!(io::stdout(), "seed {seed}, {layout}, about {seconds} s");
     'passes: for pass in 0..runner.effort.passes {
         for scenario in &mut plan {

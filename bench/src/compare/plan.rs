@@ -1,4 +1,4 @@
-//! Which servers take part where, how they take turns there, and how long it will take.
+//! Plans a comparison: the servers at each point, their way of taking turns, and the planned time.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,14 @@ use super::measured::Measured;
 use super::run::{CAPACITY_ROUNDS, Runner, Sitting, Slicing, start_ms};
 use super::{judge, served};
 
-/// Descriptors of the client that are not connections.
+/// Descriptors that the client needs for other purposes than connections.
 const DESCRIPTOR_RESERVE: u64 = 200;
-/// What counting system calls takes, roughly.
+/// Approximate time to count system calls, in milliseconds.
 const COUNTING_MS: u64 = 300;
-/// Why a server is skipped that would need another processor.
-const NO_PROCESSOR: &str = "needs more processors than there are";
+/// The reason to skip a server if the layout needs more processors than the machine has.
+const NO_PROCESSOR: &str = "needs more processors than the machine has";
 
-/// A scenario and those of its points at which somebody takes part, with what has been measured.
+/// A scenario, its points at which at least one server takes part, and their measurements.
 pub(super) struct PlannedScenario {
     spec: &'static Spec,
     points: Vec<PlannedPoint>,
@@ -36,11 +36,11 @@ struct PlannedPoint {
     turns: Turns,
     layout: Layout,
     planned_ms: u64,
-    /// One for each entrant.
+    /// The measurements of each entrant.
     measured: Vec<Measured>,
 }
 
-/// What would be compared, as criterion prints its list.
+/// Returns the cases that would be compared, a line for each, in the format of criterion's list.
 pub(super) fn list(args: &Args) -> Vec<String> {
     let servers = names(args);
     let mut list = Vec::new();
@@ -58,7 +58,7 @@ pub(super) fn list(args: &Args) -> Vec<String> {
     list
 }
 
-/// The servers that could take part, without building any.
+/// Returns the names and traits of the servers that could take part. Builds no server.
 pub(super) fn names(args: &Args) -> Vec<(&str, Traits)> {
     let of_workspace = entrant::names_of_workspace(args.all);
     let yardsticks = entrant::names_of_yardsticks().filter(|_| args.yardsticks);
@@ -67,7 +67,7 @@ pub(super) fn names(args: &Args) -> Vec<(&str, Traits)> {
     servers
 }
 
-/// The scenarios and their points, a line for each: what a filter can match.
+/// Returns a line for each scenario with its points: the names that a filter can match.
 pub(super) fn points(args: &Args) -> String {
     let few = Effort::of(args).few_points;
     let line = |spec: &Spec| {
@@ -77,7 +77,7 @@ pub(super) fn points(args: &Args) -> String {
     SCENARIOS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Everything that the filter leaves.
+/// Returns the scenarios and points that match the filter.
 pub(super) fn plan(
     args: &Args,
     runner: &Runner,
@@ -91,6 +91,7 @@ pub(super) fn plan(
     plan.filter(|planned| !planned.points.is_empty()).collect()
 }
 
+/// Plans one point. Returns `None` if the filter matches none of its cases.
 fn plan_point(
     args: &Args,
     runner: &Runner,
@@ -112,7 +113,7 @@ fn plan_point(
             return Some(NOT_ASKED_FOR.to_owned());
         }
         if load.work_ns > 0 && !entrant.announces {
-            return Some("cannot be told to compute (--work)".to_owned());
+            return Some("has no option to compute (--work)".to_owned());
         }
         if layout.is_none() {
             return Some(NO_PROCESSOR.to_owned());
@@ -143,7 +144,8 @@ fn plan_point(
     wanted.then_some(PlannedPoint { x, load, turns, layout, planned_ms, measured })
 }
 
-/// Slices need all connections of all servers at once, in one client process.
+/// Returns how the servers take turns at a point. Slices need all connections of all servers at the
+/// same time, in one client process. If the descriptors are too few for slices, returns blocks.
 fn turns(spec: &Spec, x: f64, load: &LoadInfo, servers: usize) -> Turns {
     let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
     let needed = (servers * load.total_connections()) as u64 + DESCRIPTOR_RESERVE;
@@ -154,12 +156,12 @@ fn turns(spec: &Spec, x: f64, load: &LoadInfo, servers: usize) -> Turns {
 }
 
 impl PlannedScenario {
-    /// How long it will take, in milliseconds.
+    /// Returns the planned time of all points in milliseconds.
     pub(super) fn planned_ms(&self) -> u64 {
         self.points.iter().map(|point| point.planned_ms).sum()
     }
 
-    /// Runs all points once more, or as many as are finished before someone asks to stop.
+    /// Runs one pass over all points. A stop request ends the pass early.
     pub(super) fn pass(&mut self, pass: usize, runner: &mut Runner) {
         let started = Instant::now();
         if self.spec.turns.are_open() {
@@ -176,8 +178,8 @@ impl PlannedScenario {
         self.elapsed += started.elapsed();
     }
 
-    /// Sets the rates of an open loop: shares of what each server can do now. The machine may be
-    /// slower or faster in the next pass, and a share of what it once could do is no share then.
+    /// Measures the capacity of each server and sets the rates of an open loop to shares of the
+    /// capacity. Every pass measures again, because the machine may be slower or faster by then.
     fn offer(&mut self, runner: &mut Runner) {
         let Some(first) = self.points.first() else { return };
         let left_out = |index: usize| {
@@ -197,7 +199,7 @@ impl PlannedScenario {
                 match capacity {
                     Ok(capacity) => measured.load.offered_per_s = Some(capacity * point.x),
                     Err(why) if measured.is_in() && !runner.interrupted() => {
-                        measured.fail(format!("its capacity could not be measured: {why}"));
+                        measured.fail(format!("cannot measure the capacity: {why}"));
                     }
                     Err(_) => {}
                 }
@@ -205,7 +207,7 @@ impl PlannedScenario {
         }
     }
 
-    /// What all passes found; `None` if there was no time for any.
+    /// Returns the results of all passes, or `None` if no point has a result.
     pub(super) fn summary(
         &self,
         runner: &Runner,
@@ -241,6 +243,7 @@ impl PlannedScenario {
         (!scenario.points.is_empty()).then_some(scenario)
     }
 
+    /// Describes how the points were measured: ways of taking turns, passes and layouts.
     fn method(&self, runner: &Runner) -> Method {
         let mut ways: Vec<(Interleaving, Vec<String>)> = Vec::new();
         for point in &self.points {
@@ -260,7 +263,7 @@ impl PlannedScenario {
         };
         let passes = runner.effort.passes;
         if passes > 1 {
-            text += &format!(" In {passes} passes over all scenarios.");
+            text += &format!(" Measured in {passes} passes over all scenarios.");
         }
         let pinned = self.points.iter().filter(|point| point.layout != Layout::default());
         let mut layouts: Vec<String> = pinned.map(|point| point.layout.describe()).collect();
@@ -273,7 +276,7 @@ impl PlannedScenario {
 }
 
 impl PlannedPoint {
-    /// How the servers take turns here.
+    /// Returns how the servers take turns at this point.
     fn interleaving(&self, effort: &Effort) -> Interleaving {
         let ns = |duration: Duration| duration.as_nanos() as u64;
         if !self.turns.are_blocks() {
@@ -291,6 +294,7 @@ impl PlannedPoint {
         Interleaving::Blocks { blocks, run_ns: ns(run), warm_up_ns: ns(warm_up) }
     }
 
+    /// Runs one pass of this point.
     fn pass(&mut self, pass: usize, spec: &Spec, runner: &mut Runner) {
         let (turns, layout) = (self.turns, &self.layout);
         let sitting = Sitting { metric: spec.metric, turns, layout, pass };
@@ -301,7 +305,7 @@ impl PlannedPoint {
         }
     }
 
-    /// Whether anything was measured, or failed.
+    /// Returns whether any server has a measured turn or a failure.
     fn has_result(&self) -> bool {
         let measured = |one: &Measured| one.turns.iter().any(Option::is_some);
         self.measured.iter().any(|one| measured(one) || one.failure.is_some())

@@ -1,4 +1,4 @@
-//! Running the scenarios: in slices, or in randomised complete blocks.
+//! Runs the scenarios: in slices, or in randomised complete blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -22,21 +22,24 @@ use super::measured::Measured;
 use super::served::clients_served;
 use super::turn::{CostRun, Running, Turn};
 
-/// How long a slice is, and the part at its start that does not count: a fifth where stopping and
-/// continuing the servers is cheap, more where a thousand threads must be woken first, and longer
-/// where a schedule has to get going or messages take long.
+/// The length of a slice, and the warm-up at its start that does not count. The warm-up is a fifth
+/// of the slice if stopping and continuing the servers is cheap. The warm-up is a larger share if
+/// the server must first wake a thousand threads. Slices are longer if an open-loop schedule must
+/// start or messages take long.
 const SLICE: Slicing = Slicing { length_ms: 20, warm_up_ms: 4 };
 const SLICE_CROWDED: Slicing = Slicing { length_ms: 50, warm_up_ms: 20 };
 const SLICE_SLOW: Slicing = Slicing { length_ms: 60, warm_up_ms: 20 };
 const SLICE_OPEN: Slicing = Slicing { length_ms: 50, warm_up_ms: 10 };
-/// Connections from which on a ring counts as crowded.
+/// With at least this many connections, a ring is crowded.
 const CROWDED: usize = 300;
-/// Bytes that are on their way at once from which on a slice holds too few whole messages.
+/// With more bytes in flight than this, a 20 ms slice completes too few messages; use the longer
+/// slice.
 const BULKY: usize = 4 << 20;
-/// Connections above which fewer messages are traced: a pass over all of them takes long.
+/// With more connections than this, at most [`TRACED_AT_MOST`] messages are traced, because a
+/// message on each connection takes long.
 const TRACED_FULLY: usize = 1000;
 const TRACED_AT_MOST: u64 = 200;
-/// Rounds of slices to learn the capacity of every server, of which the median is taken.
+/// Rounds of slices that measure the capacity of every server. The median is the capacity.
 pub(super) const CAPACITY_ROUNDS: usize = 12;
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +48,7 @@ pub(super) struct Slicing {
     warm_up_ms: u64,
 }
 
-/// What all scenarios share.
+/// The state that all scenarios share.
 pub(super) struct Runner<'a> {
     /// The servers, the control last.
     pub(super) entrants: &'a [Entrant],
@@ -53,13 +56,13 @@ pub(super) struct Runner<'a> {
     pub(super) seed: u64,
     pub(super) control: Arc<Control>,
     pub(super) bar: ProgressBar,
-    /// The order of turns.
+    /// The generator of the random order of turns.
     pub(super) rng: Xoshiro256PlusPlus,
-    /// The processors that we may use when nobody pins us.
+    /// The processors that this thread may use when it is not pinned.
     pub(super) home: Home,
 }
 
-/// What one pass asks of the servers at one point.
+/// The parameters of one pass at one point.
 #[derive(Clone, Copy)]
 pub(super) struct Sitting<'a> {
     pub(super) metric: Metric,
@@ -70,6 +73,7 @@ pub(super) struct Sitting<'a> {
 }
 
 impl Slicing {
+    /// Returns the length and warm-up of slices for this load.
     pub(super) fn of(load: &LoadInfo, turns: Turns) -> Slicing {
         if load.work_ns > 0 || load.connections * load.size_bytes > BULKY {
             SLICE_SLOW
@@ -90,8 +94,8 @@ impl Slicing {
         Duration::from_millis(self.warm_up_ms)
     }
 
-    /// As many rounds as fit into the time that `rounds` of the shortest slices take, by a half
-    /// more.
+    /// Returns the rounds that fit into 1.5 times the duration of `rounds` shortest slices. Returns
+    /// at most `rounds`, and at least [`BLOCKS_MIN`] of them if `rounds` is that large.
     pub(super) fn rounds(self, rounds: usize) -> usize {
         let fitting = rounds * 3 * SLICE.length_ms as usize / 2 / self.length_ms as usize;
         fitting.clamp(rounds.min(BLOCKS_MIN), rounds)
@@ -99,13 +103,13 @@ impl Slicing {
 }
 
 impl Runner<'_> {
-    /// Whether someone asked us to stop.
+    /// Returns whether a stop was requested.
     pub(super) fn interrupted(&self) -> bool {
         self.control.stop_flag().load(Ordering::Relaxed)
     }
 
-    /// Every server that takes part, in slices of a few milliseconds while the others are stopped.
-    /// What they cost is counted in the first pass.
+    /// Measures every server that takes part in slices of a few milliseconds. The other servers are
+    /// stopped during a slice. The first pass also measures the costs.
     pub(super) fn slices(&mut self, sitting: Sitting, measured: &mut [Measured]) {
         let Some(load) = measured.first().map(|first| first.load.clone()) else { return };
         let slicing = Slicing::of(&load, sitting.turns);
@@ -129,8 +133,8 @@ impl Runner<'_> {
         self.end_pass(measured);
     }
 
-    /// Starts every server that takes part and connects its clients. They are stopped (SIGSTOP)
-    /// until it is their turn.
+    /// Starts every server that takes part and connects its clients. Each server is stopped
+    /// (SIGSTOP) until its turn.
     fn ring(&self, layout: &Layout, measured: &mut [Measured]) -> Vec<Option<Running>> {
         let start = |(entrant, measured): (&Entrant, &mut Measured)| {
             if !measured.is_in() || self.interrupted() {
@@ -144,7 +148,7 @@ impl Runner<'_> {
         self.entrants.iter().zip(measured).map(start).collect()
     }
 
-    /// Lets all take a turn in each of `rounds` shuffled rounds.
+    /// Runs `rounds` rounds in which every server takes one turn, in a new random order.
     fn rounds(
         &mut self,
         rounds: usize,
@@ -165,7 +169,7 @@ impl Runner<'_> {
         }
     }
 
-    /// One server's turn in a round. A server that fails leaves the ring.
+    /// Runs one server's turn in a round. A server that fails leaves the ring.
     fn one_slice(
         &self,
         metric: Metric,
@@ -179,7 +183,7 @@ impl Runner<'_> {
         let turn = running.resume().and_then(|()| running.turn(&slice, metric));
         let paused = running.pause();
         match turn.and_then(|turn| paused.map(|()| turn)) {
-            // A turn that was cut short is not one.
+            // An interrupted turn does not count.
             Ok(_) | Err(_) if self.interrupted() => measured.turns.push(None),
             Ok(turn) => measured.turns.push(turn),
             Err(error) => {
@@ -191,7 +195,7 @@ impl Runner<'_> {
         self.bar.inc(slicing.length_ms);
     }
 
-    /// What a server costs, in a run that is not interrupted by stops.
+    /// Measures the costs of a server in a run without stops.
     fn cost_in_ring(&self, running: &mut Running, measured: &mut Measured) {
         if self.interrupted() || !measured.is_in() {
             return;
@@ -210,7 +214,8 @@ impl Runner<'_> {
         let _ = running.pause();
     }
 
-    /// Every server that takes part, a fresh process for each in every block.
+    /// Measures every server that takes part in randomised complete blocks. Every block starts a
+    /// fresh process for each server.
     pub(super) fn blocks(&mut self, sitting: Sitting, measured: &mut [Measured]) {
         let connections = measured.first().map_or(0, |first| first.load.total_connections());
         let blocks = self.effort.blocks_with(connections);
@@ -237,7 +242,7 @@ impl Runner<'_> {
         self.end_pass(measured);
     }
 
-    /// One server's run in a block; in the first one its system calls are counted too.
+    /// Runs one server in a block. The server's first run also counts its system calls.
     fn one_run(
         &self,
         sitting: Sitting,
@@ -278,7 +283,8 @@ impl Runner<'_> {
         Ok(turn)
     }
 
-    /// Messages that arrive by the clock are not counted: a traced server cannot keep up.
+    /// Counts the system calls of a server in a closed loop. Skips open loops, because a traced
+    /// server cannot achieve the offered rate.
     fn count_syscalls(&self, running: &mut Running, measured: &mut Measured) {
         let Measured { load, syscalls, .. } = measured;
         if load.offered_per_s.is_none() {
@@ -286,8 +292,8 @@ impl Runner<'_> {
         }
     }
 
-    /// The capacity of each server in messages per second in a closed loop on the load's
-    /// connections, or why it could not be measured.
+    /// Measures the capacity of each server in a closed loop on the load's connections. Returns
+    /// each capacity in messages per second, or the reason why the measurement failed.
     pub(super) fn capacities(
         &mut self,
         layout: &Layout,
@@ -307,38 +313,40 @@ impl Runner<'_> {
         measured.into_iter().map(capacity).collect()
     }
 
-    /// What every pass ends with.
+    /// Ends a pass: removes the pinning of this thread and records the number of blocks. After an
+    /// interruption, marks the servers without a turn as skipped.
     fn end_pass(&self, measured: &mut [Measured]) {
-        // The generator runs on this thread, and what is started next would inherit its place.
+        // The generator pins this thread, and the next server would inherit its CPU affinity.
         let _ = self.home.restore();
         for measured in measured {
             measured.pass_ends.push(measured.turns.len());
-            // A server whose turn never came did not fail.
+            // A server that never had a turn did not fail.
             let never = measured.turns.iter().all(Option::is_none);
             if self.interrupted() && never && measured.is_in() {
-                measured.skipped = Some("interrupted before it was measured".to_owned());
+                measured.skipped = Some("interrupted before the server's first turn".to_owned());
             }
         }
     }
 
-    /// Planned time of one run in a block, in milliseconds: what is measured, and what surrounds
-    /// it.
+    /// Returns the planned time of one run in a block, in milliseconds: start, warm-up and
+    /// measurement.
     pub(super) fn block_ms(&self, load: &LoadInfo) -> u64 {
         (self.effort.run + self.effort.warm_up).as_millis() as u64 + start_ms(load)
     }
 
+    /// Returns the number of messages to trace under this load.
     fn traced_messages(&self, load: &LoadInfo) -> u64 {
         let wanted = self.effort.traced_messages;
         if load.total_connections() > TRACED_FULLY { wanted.min(TRACED_AT_MOST) } else { wanted }
     }
 }
 
-/// Planned time of starting a server and opening its connections, in milliseconds.
+/// Returns the planned time to start a server and open its connections, in milliseconds.
 pub(super) fn start_ms(load: &LoadInfo) -> u64 {
     30 + load.total_connections() as u64 / 8
 }
 
-/// So much of a load.
+/// Returns a slice of this duration, at the offered rate in an open loop.
 fn slice(duration: Duration, load: &LoadInfo) -> Slice {
     let slice = Slice::lasting(duration);
     match load.offered_per_s {
@@ -347,12 +355,12 @@ fn slice(duration: Duration, load: &LoadInfo) -> Slice {
     }
 }
 
-/// The part of `whole` that falls to part number `part` of `parts`.
+/// Divides `whole` into `parts` and returns the share of part number `part`.
 fn share(whole: usize, parts: usize, part: usize) -> usize {
     whole / parts + usize::from(part < whole % parts)
 }
 
-/// A progress bar over the planned time, on stderr, and only where somebody can see it.
+/// Returns a progress bar over the planned time, on stderr. The bar is visible only on a terminal.
 pub(super) fn progress_bar(planned_ms: u64) -> ProgressBar {
     let bar = ProgressBar::new(planned_ms);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta:>4} left  {msg}")

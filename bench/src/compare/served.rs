@@ -5,21 +5,22 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a client waits to be connected, and for its message. Being served takes well below a
+/// The timeout of each connect, and of the wait for all echoes. An echo normally takes well below a
 /// millisecond.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
-/// Between two looks at those who still wait.
+/// The interval between two reads of the waiting clients.
 const GLANCE: Duration = Duration::from_millis(1);
-/// What each client sends.
+/// The message that each client sends.
 const MESSAGE: [u8; 64] = [b'?'; 64];
 
-/// Connects `clients` clients who stay, has each send one message, and counts those who have it
-/// back. The others are connected too, as far as the kernel goes: they wait for a place. If its
-/// queue is too short even for that, those who are left do not try.
+/// Connects `clients` clients that stay connected, and sends one message from each. Returns the
+/// number of clients that receive an echo before the timeout. The kernel has also connected the
+/// other clients; they wait for a place in the server. If the kernel's queue is full, a connect
+/// times out, and the remaining clients do not connect.
 ///
 /// # Errors
 ///
-/// When a client cannot connect, or its connection fails.
+/// Fails if a connect fails for another reason than its timeout, or if a connection fails.
 pub(super) fn clients_served(addr: SocketAddr, clients: usize) -> io::Result<usize> {
     let mut waiting = Vec::with_capacity(clients);
     for _ in 0..clients {
@@ -47,6 +48,7 @@ pub(super) fn clients_served(addr: SocketAddr, clients: usize) -> io::Result<usi
     Ok(served.len())
 }
 
+/// Connects a client and sends its message. Returns the non-blocking stream.
 fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let mut client = TcpStream::connect_timeout(&addr, PATIENCE)?;
     client.write_all(&MESSAGE)?;

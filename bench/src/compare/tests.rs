@@ -1,4 +1,4 @@
-//! What is said of simulated measurements.
+//! Tests of the evaluation and the reports with simulated measurements.
 
 use server_process::catalogue::SERVERS;
 
@@ -26,8 +26,8 @@ fn entrant(name: &str, origin: Origin) -> Entrant {
     Entrant { name: name.to_owned(), origin, traits: SERVERS[0].traits, command, announces: true }
 }
 
-/// The blocks of a server of this rate, with a deterministic wobble of half a per cent, and with
-/// these shares of a core used by server and generator.
+/// Returns the measurements of a server with this rate. The blocks differ by a deterministic half
+/// per cent. `server` and `client` are the shares of a core that server and generator use.
 fn measured(rate: f64, shift: usize, (server, client): (f64, f64)) -> Measured {
     let turn = |block: usize| Turn {
         value: rate * (1.0 + 0.005 * (((block + shift) % 5) as f64 - 2.0) / 2.0),
@@ -46,7 +46,8 @@ fn measured(rate: f64, shift: usize, (server, client): (f64, f64)) -> Measured {
     }
 }
 
-/// A point with a reference of 100 000 messages per second, its control, and a server of `rate`.
+/// Returns a point with three servers: a reference with 100 000 messages per second, its control,
+/// and a server with `rate`.
 fn point(rate: f64, busy: (f64, f64)) -> Point {
     let names = [
         ("base", Origin::Workspace),
@@ -115,7 +116,7 @@ fn a_server_is_not_ranked_by_its_rate_when_the_generator_was_the_limit() {
     let comparisons = &point.cases[1].comparisons;
     assert!(comparisons[0].unranked.as_ref().unwrap().contains("generator was the limit"));
     assert_eq!(comparisons[0].verdict, Verdict::NotDistinguishable);
-    // What it does with its own CPU time can still be told.
+    // The ranking by the server's own CPU time is still valid.
     assert_eq!(comparisons[1].metric, Metric::MessagesPerCpuSecond);
     assert_eq!((comparisons[1].verdict, &comparisons[1].unranked), (Verdict::Faster, &None));
 }
@@ -146,12 +147,12 @@ fn a_regression_against_the_baseline_is_found_and_equality_is_not_one() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// A point of a server whose CPU time per message is 5000 ns, and 22 ns more for each idle
+/// Returns a point of one server. Its CPU time per message is 5000 ns, and 22 ns more for each idle
 /// connection.
 fn scanned(idle: f64, interleaving: Interleaving) -> Point {
     let none = Reading::unavailable("not in this test");
     let cost = Cost {
-        cpu: Reading::unavailable("the turns know it"),
+        cpu: Reading::unavailable("measured in the turns"),
         user: Reading::unavailable("not in this test"),
         voluntary_switches: none.clone(),
         involuntary_switches: none.clone(),

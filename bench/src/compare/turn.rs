@@ -1,4 +1,4 @@
-//! A server that is running with its clients connected, and one turn of it.
+//! A running server with connected clients, and one turn of the server.
 
 use std::io;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::layout::Layout;
 use crate::results::{LoadInfo, Metric, SyscallRate};
 use crate::scenario::plan_of;
 
-/// With fewer connections the growth of a server's memory says nothing of one.
+/// With fewer connections, the memory growth of a server does not show the memory per connection.
 const CONNECTIONS_MIN: usize = 100;
 
-/// Messages sent after the tracer has attached and before it counts.
+/// Messages between the attachment of the tracer and the start of its count.
 const TRACED_WARM_UP: u64 = 20;
 
-/// What one turn measured.
+/// The measurements of one turn.
 #[derive(Clone, Debug)]
 pub(super) struct Turn {
     /// The scenario's metric.
@@ -32,17 +32,17 @@ pub(super) struct Turn {
     pub(super) messages_per_s: f64,
     /// Messages offered per second, in an open loop.
     pub(super) offered_per_s: Option<f64>,
-    /// Messages per second of the server's CPU time, warm-up and drain included in both.
+    /// Messages per second of the server's CPU time. Both include warm-up and drain.
     pub(super) per_cpu_s: Option<f64>,
-    /// Processors that the server kept busy.
+    /// The number of processors that the server kept busy.
     pub(super) server_cores: Option<f64>,
     /// Share of a core that the busiest generator thread used.
     pub(super) client_busy: f64,
-    /// Generator's CPU time per message in nanoseconds.
+    /// The generator's CPU time per message in nanoseconds.
     pub(super) client_ns_per_message: Option<f64>,
 }
 
-/// What an uninterrupted run cost.
+/// The costs of an uninterrupted run.
 #[derive(Clone, Debug)]
 pub(super) struct CostRun {
     pub(super) cost: Cost,
@@ -50,21 +50,21 @@ pub(super) struct CostRun {
     pub(super) messages: u64,
 }
 
-/// A server with its clients.
+/// A running server with its clients.
 pub(super) struct Running {
-    // Dropped first: a server sees its clients leave before it is killed.
+    // The first field is dropped first: the clients disconnect before the server is killed.
     session: Option<Session>,
     process: Process,
     clock: CpuClock,
     control: Arc<Control>,
     /// Memory that each connection added, in bytes.
     pub(super) bytes_per_connection: Reading<f64>,
-    /// All turns taken together.
+    /// The latencies of all turns together.
     pub(super) latency: Option<Latency>,
 }
 
 impl Turn {
-    /// Nothing but the scenario's metric, of a turn without a load.
+    /// Returns a turn without a load: it has only the scenario's metric.
     pub(super) fn of(value: f64) -> Turn {
         Turn {
             value,
@@ -94,13 +94,13 @@ impl Running {
         let plan = Plan { seed, control, ..plan_of(load, layout, process.addr()) };
         let mut session = Session::open(&plan)?;
         if !load.churn {
-            // Every connection has been accepted once those that came last are answered.
+            // When the last connections have an echo, the server has accepted every connection.
             let sample = session.run(&Slice::of_messages(plan.connections as u64))?;
             complain(&sample, &session.first_fault())?;
         }
         let connections = load.total_connections();
         let bytes_per_connection = if connections < CONNECTIONS_MIN || load.churn {
-            Reading::unavailable("too few connections to tell")
+            Reading::unavailable("too few connections to measure")
         } else {
             meter.stop().growth.map(|growth| growth as f64 / connections as f64)
         };
@@ -114,27 +114,28 @@ impl Running {
         })
     }
 
-    /// Stops (SIGSTOP) the server with all its children, so that another has the machine for
-    /// itself.
+    /// Stops the server and all its children (SIGSTOP), so that another server can use the whole
+    /// machine.
     pub(super) fn pause(&self) -> io::Result<()> {
         Ok(killpg(self.process.pid(), Signal::SIGSTOP)?)
     }
 
-    /// Ends a pause.
+    /// Continues a stopped server (SIGCONT).
     pub(super) fn resume(&self) -> io::Result<()> {
         Ok(killpg(self.process.pid(), Signal::SIGCONT)?)
     }
 
-    /// Begins to measure the process tree.
+    /// Starts to measure the process tree.
     pub(super) fn meter(&self) -> Meter {
         Meter::start(self.process.pid())
     }
 
-    /// Runs one slice and takes it down as a turn; `None` if no message came back in it.
+    /// Runs one slice and returns its measurements as a turn. Returns `None` if no message came
+    /// back in the slice.
     ///
     /// # Errors
     ///
-    /// Any fault of any connection.
+    /// Fails on any fault of any connection.
     pub(super) fn turn(&mut self, slice: &Slice, metric: Metric) -> io::Result<Option<Turn>> {
         let Some(session) = &mut self.session else { return Err(io::Error::other("no clients")) };
         session.clear();
@@ -171,11 +172,13 @@ impl Running {
             Some(all) => all.add(latency),
             None => self.latency = Some(latency.clone()),
         }
-        // Something else had the machine for the whole turn: that is no fault, and no measurement.
+        // Without a message, another process used the machine during the whole turn. The turn is
+        // neither a fault nor a measurement.
         Ok(Some(turn).filter(|turn| sample.messages > 0 && turn.value.is_finite()))
     }
 
-    /// An uninterrupted run, for what slices would disturb: switches, memory.
+    /// Runs without interruption and returns the costs that slices would disturb: context switches
+    /// and memory.
     pub(super) fn cost_run(&mut self, slice: &Slice) -> io::Result<CostRun> {
         let Some(session) = &mut self.session else { return Err(io::Error::other("no clients")) };
         let (meter, before) = (Meter::start(self.process.pid()), Usage::now());
@@ -188,7 +191,7 @@ impl Running {
         Ok(CostRun { cost, usage, messages })
     }
 
-    /// A turn in which nobody says anything for `duration`.
+    /// Measures the server for `duration` while no client sends a message.
     pub(super) fn silence(&self, duration: Duration) -> io::Result<(Turn, CostRun)> {
         let (meter, before) = (Meter::start(self.process.pid()), Usage::now());
         let (started, cpu_before) = (Instant::now(), self.clock.now()?);
@@ -200,14 +203,16 @@ impl Running {
         Ok((turn, CostRun { cost: meter.stop(), usage, messages: 0 }))
     }
 
-    /// System calls by name over a fixed number of messages. Nothing is timed meanwhile.
+    /// Counts the system calls by name over a fixed number of messages. No time is measured during
+    /// the count.
     pub(super) fn syscalls(&mut self, messages: u64, load: &LoadInfo) -> Reading<Vec<SyscallRate>> {
         if load.work_ns > 0 {
-            return Reading::unavailable("--work asks the clock again and again");
+            return Reading::unavailable("--work reads the clock in a loop");
         }
         Reading::from(self.count_syscalls(messages))
     }
 
+    /// Traces the server over `messages` messages. Returns the most frequent system calls first.
     fn count_syscalls(&mut self, messages: u64) -> io::Result<Vec<SyscallRate>> {
         let Some(session) = &mut self.session else { return Err(io::Error::other("no clients")) };
         let tracer = Tracer::attach(self.process.pid())?;
@@ -231,7 +236,7 @@ impl Running {
     }
 }
 
-/// A fault of any connection spoils a measurement.
+/// Fails if any connection had a fault, because a fault makes the measurement invalid.
 fn complain(sample: &Sample, first_fault: &Option<String>) -> io::Result<()> {
     if sample.faults.total() == 0 {
         return Ok(());
