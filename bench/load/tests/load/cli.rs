@@ -245,6 +245,23 @@ fn a_run_without_an_answer_reports_no_times() {
 }
 
 #[test]
+fn the_readme_names_options_that_exist() {
+    let help = loadgen(&["--help"]).stdout;
+    let help = String::from_utf8(help).unwrap();
+    let readme = include_str!("../../README.md");
+    let foreign = ["--path", "--nonall", "--tag"]; // Those of cargo and of parallel.
+    let words = readme.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let is_option = |word: &&str| {
+        word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic()))
+    };
+    let options: Vec<&str> = words.filter(is_option).filter(|it| !foreign.contains(it)).collect();
+    assert!(options.len() > 20, "{options:?}");
+    for option in options {
+        assert!(help.split_whitespace().any(|word| word == option), "{option}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_an_error() {
     let server = Server::echo();
     for arguments in [vec!["-n", "10"], vec!["-n", "10", "--json"]] {
