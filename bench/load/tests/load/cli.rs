@@ -104,6 +104,8 @@ fn a_load_that_cannot_work_is_refused_with_advice() {
         (vec![&open, "-s", "0"], "give a size of at least 1"),
         (vec![&open, "--depth", "0"], "give at least 1"),
         (vec![&open, "-t", "2"], "each thread needs a connection"),
+        (vec![&open, "-c", "1025", "-t", "1025"], "1024 threads at most"),
+        (vec![&open, "-R", "1.1G"], "1 000 000 000 messages per second at most"),
         (vec![&open, "-c", "10000000"], "client side runs out of descriptors"),
         (vec![&open, "--churn", "--depth", "2"], "a depth of 1"),
         (vec![&open, "--pin", "1023"], "cannot pin"),
