@@ -27,6 +27,9 @@ use crate::{Error, Plan, Result, Slice, Until};
 /// as long.
 const TOO_SHORT: u64 = 3_000;
 
+/// Highest rate. Counts of messages at this rate cannot overflow.
+const RATE_MAX: f64 = 1e9;
+
 /// Most unsent messages that are counted one by one.
 const UNSENT_MAX: f64 = 1e6;
 
@@ -66,18 +69,21 @@ impl Rate {
         Rate { per_second, arrivals: Arrivals::Uniform, spin: false }
     }
 
-    /// Checks that the rate sends at least one message in a year.
+    /// Checks that the rate sends at least one message in a year, and at most [`RATE_MAX`] in a second.
     ///
     /// # Errors
     ///
     /// [`Error::BadPlan`] for any other rate.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.per_second.is_finite() && self.per_second * WAIT_MAX.as_secs_f64() >= 1.0 {
+        let wrong = if self.per_second > RATE_MAX {
+            "a rate is 1 000 000 000 messages per second at most"
+        } else if self.per_second.is_finite() && self.per_second * WAIT_MAX.as_secs_f64() >= 1.0 {
             return Ok(());
-        }
-        let text = "a rate of 0 never sends: give messages per second above 0, or no rate for a \
-                    closed loop";
-        Err(Error::BadPlan(text.to_owned()))
+        } else {
+            "a rate of 0 never sends: give messages per second above 0, or no rate for a closed \
+             loop"
+        };
+        Err(Error::BadPlan(wrong.to_owned()))
     }
 }
 

@@ -21,6 +21,9 @@ const SIZE_MAX: usize = 1 << 30;
 /// Most messages in flight in all. Each has a stamp of 24 bytes in memory.
 const IN_FLIGHT_MAX: usize = 1 << 24;
 
+/// Most threads. Each has histograms of about 1 MiB.
+const THREADS_MAX: usize = 1024;
+
 /// Longest duration of any option: one year. Sums of such durations cannot overflow.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -149,6 +152,8 @@ impl Plan {
         } else if self.threads == 0 || self.threads > self.connections {
             "each thread needs a connection: give at least 1 thread and at most one for each \
              connection"
+        } else if self.threads > THREADS_MAX {
+            "a load has 1024 threads at most: give fewer"
         } else if self.timeout.is_zero() {
             "a timeout of 0 ends every wait at once: give for example 5s"
         } else if self.timeout > WAIT_MAX {

@@ -1,6 +1,7 @@
 //! Connections that are opened once, for many runs.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -259,10 +260,15 @@ fn run_threads(plan: &Plan, workers: &mut [Worker], slice: &Slice) -> Result<Sam
     thread::scope(|scope| {
         let mut running = Vec::with_capacity(workers.len());
         for (thread, worker) in workers.iter_mut().enumerate() {
-            running.push(scope.spawn(move || {
+            let started = thread::Builder::new().spawn_scoped(scope, move || {
                 pin(plan, thread)?;
                 worker.run(plan, slice, thread)
-            }));
+            });
+            running.push(started.map_err(|error| {
+                // The threads that run already must end.
+                plan.control.stop_flag().store(true, Ordering::Relaxed);
+                Error::generator("starting a thread")(error)
+            })?);
         }
         for thread in running {
             // A panic of a thread goes on in this one.

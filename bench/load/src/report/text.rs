@@ -121,12 +121,11 @@ fn write_load(f: &mut fmt::Formatter<'_>, load: &Load) -> fmt::Result {
         load.message_bytes,
         if load.churn { "; a new connection for each message" } else { "" }
     )?;
-    if load.idle > 0 || load.slow_readers > 0 {
-        writeln!(
-            f,
-            "  beside them {} idle connections and {} that send and hardly read",
-            load.idle, load.slow_readers
-        )?;
+    if load.idle > 0 {
+        writeln!(f, "  beside them {} connections that stay silent", load.idle)?;
+    }
+    if load.slow_readers > 0 {
+        writeln!(f, "  beside them {} connections that send and hardly read", load.slow_readers)?;
     }
     Ok(())
 }

@@ -104,6 +104,8 @@ fn a_load_that_cannot_work_is_refused_with_advice() {
         (vec![&open, "-s", "0"], "give a size of at least 1"),
         (vec![&open, "--depth", "0"], "give at least 1"),
         (vec![&open, "-t", "2"], "each thread needs a connection"),
+        (vec![&open, "-c", "1025", "-t", "1025"], "1024 threads at most"),
+        (vec![&open, "-R", "1.1G"], "1 000 000 000 messages per second at most"),
         (vec![&open, "-c", "10000000"], "client side runs out of descriptors"),
         (vec![&open, "--churn", "--depth", "2"], "a depth of 1"),
         (vec![&open, "--pin", "1023"], "cannot pin"),
@@ -242,6 +244,23 @@ fn a_run_without_an_answer_reports_no_times() {
     assert_eq!(report["client"]["cpu_ns_per_message"], Value::Null);
     let text = String::from_utf8(loadgen(&arguments[..5]).stdout).unwrap();
     assert!(text.contains("unavailable: no message came back"), "{text}");
+}
+
+#[test]
+fn the_readme_names_options_that_exist() {
+    let help = loadgen(&["--help"]).stdout;
+    let help = String::from_utf8(help).unwrap();
+    let readme = include_str!("../../README.md");
+    let foreign = ["--path", "--nonall", "--tag"]; // Those of cargo and of parallel.
+    let words = readme.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let is_option = |word: &&str| {
+        word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic()))
+    };
+    let options: Vec<&str> = words.filter(is_option).filter(|it| !foreign.contains(it)).collect();
+    assert!(options.len() > 20, "{options:?}");
+    for option in options {
+        assert!(help.split_whitespace().any(|word| word == option), "{option}");
+    }
 }
 
 #[test]

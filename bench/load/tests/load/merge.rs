@@ -80,6 +80,17 @@ fn two_clients_start_together_and_their_logs_are_added_up() {
 }
 
 #[test]
+fn a_client_that_connects_too_late_does_not_start() {
+    let server = Server::echo();
+    let at = SystemTime::now() + Duration::from_secs(2);
+    let since = at.duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+    let addr = server.addr.to_string();
+    let output = loadgen(&[&addr, "-c", "31", "--connect-rate", "10", "--start-at", &since]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("after --start-at: give a later time"), "{output:?}");
+}
+
+#[test]
 fn random_clients_with_one_seed_are_reported() {
     let server = Server::echo();
     let dir = Logs::new("seeds");

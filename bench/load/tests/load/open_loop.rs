@@ -89,11 +89,11 @@ fn unsent_messages_count_with_the_time_until_the_end() {
 fn very_many_unsent_messages_are_counted_in_little_time() {
     let server = Server::with_flaw(|_, _| Flaw::Delay(Duration::from_millis(20)));
     let mut session = Session::open(&Plan { connections: 2, ..Plan::new(server.addr) }).unwrap();
-    let slice = Slice::lasting(Duration::from_millis(500)).at_rate(Rate::poisson(1e12));
+    let slice = Slice::lasting(Duration::from_millis(500)).at_rate(Rate::poisson(1e9));
     let began = Instant::now();
     let sample = session.run(&slice).unwrap();
     assert!(began.elapsed() < Duration::from_secs(20));
-    assert!((4.9e11..5.1e11).contains(&(sample.due as f64)), "{}", sample.due);
+    assert!((4.9e8..5.1e8).contains(&(sample.due as f64)), "{}", sample.due);
     assert_eq!(session.latency().response.len(), sample.due);
 }
 
@@ -160,6 +160,7 @@ fn a_rate_of_nothing_is_refused() {
     let mut session = Session::open(&Plan::new(server.addr)).unwrap();
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let slice = Slice::of_messages(1).at_rate(Rate::uniform(rate));
-        assert!(session.run(&slice).unwrap_err().to_string().contains("rate of 0"));
+        let error = session.run(&slice).unwrap_err().to_string();
+        assert!(error.contains("rate of 0") || error.contains("at most"), "{error}");
     }
 }

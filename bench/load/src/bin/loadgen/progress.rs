@@ -33,7 +33,7 @@ impl Progress {
         }
         let (until, control) = (slice.until, Arc::clone(control));
         let finished = Arc::clone(&done);
-        let thread = thread::spawn(move || {
+        let update = move || {
             let (began, mut before) = (Instant::now(), control.answered());
             while !finished.load(Ordering::Relaxed) {
                 thread::park_timeout(REDRAW);
@@ -46,8 +46,9 @@ impl Progress {
                 });
             }
             bar.finish_and_clear();
-        });
-        Progress { done, thread: Some(thread) }
+        };
+        // A load without a bar is as good.
+        Progress { done, thread: thread::Builder::new().spawn(update).ok() }
     }
 }
 

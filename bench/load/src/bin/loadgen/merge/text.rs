@@ -48,6 +48,9 @@ impl fmt::Display for Text<'_> {
             result.seconds, result.common_seconds
         )?;
         write!(f, "{}", latency.text())?;
+        if !(warnings.is_empty() && invalid.is_empty()) {
+            writeln!(f)?;
+        }
         write!(f, "{}", Notes { warnings, invalid, width })
     }
 }
