@@ -41,8 +41,8 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Combines the values of `self` and `other`. If a value is missing, returns its reason. If both
-    /// values are missing, returns the reason of `self`.
+    /// Combines the values of `self` and `other`. If a value is missing, returns its reason. If
+    /// both values are missing, returns the reason of `self`.
     pub fn zip_with<U, V>(self, other: Reading<U>, combine: impl FnOnce(T, U) -> V) -> Reading<V> {
         match (self, other) {
             (Reading::Measured(ours), Reading::Measured(theirs)) => {
