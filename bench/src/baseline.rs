@@ -1,16 +1,19 @@
-//! A run against an earlier one: has any server become worse, relative to the reference?
+//! The comparison of a run with an earlier run: has a server become worse, relative to the
+//! reference?
 //!
-//! Absolute rates of two runs are not compared: a machine is another one an hour later. Ratios to
-//! the reference are, and so are system calls per message, which hardly depend on the machine at
-//! all.
+//! The comparison does not use absolute rates, because the speed of a machine changes from hour to
+//! hour. The comparison uses ratios to the reference, and system calls per message. System calls
+//! per message hardly depend on the machine.
 
 use crate::results::{Case, Origin, Results};
 use crate::statistics::Estimate;
 
-/// Growth of the system calls per message that counts as a regression: a count has little noise.
+/// Above this growth factor, system calls per message count as a regression. A count has little
+/// noise, so the factor is small.
 const SYSCALLS_MAX: f64 = 1.05;
 
-/// One sentence for each regression of `now` against `then`, and how many cases could be compared.
+/// Returns one sentence for each regression of `now` against `then`, and the number of compared
+/// cases.
 pub fn regressions(now: &Results, then: &Results) -> (Vec<String>, usize) {
     let mut found = Vec::new();
     let mut compared = 0;
@@ -45,8 +48,8 @@ pub fn regressions(now: &Results, then: &Results) -> (Vec<String>, usize) {
     (found, compared)
 }
 
-/// The ratio to the reference became worse, beyond both intervals and the noise floors of both
-/// runs.
+/// Returns a sentence if the ratio to the reference became worse. The intervals of both runs must
+/// not overlap, and the change must exceed the combined noise floors of both runs.
 fn slower(now: &Case, then: &Case, floor: f64) -> Option<String> {
     let (now, then) = (now.comparisons.first()?, then.comparisons.first()?);
     if now.metric != then.metric || now.unranked.is_some() || then.unranked.is_some() {
@@ -61,7 +64,7 @@ fn slower(now: &Case, then: &Case, floor: f64) -> Option<String> {
     };
     (worse > floor && apart).then(|| {
         format!(
-            "{} relative to the reference was {:.3} and is {:.3}, {:.1} % worse (noise {:.1} %)",
+            "{} relative to the reference: {:.3}, now {:.3}, {:.1} % worse (noise {:.1} %)",
             now.metric.label(),
             old.median,
             new.median,
@@ -71,13 +74,15 @@ fn slower(now: &Case, then: &Case, floor: f64) -> Option<String> {
     })
 }
 
+/// Returns a sentence if system calls per message grew by more than [`SYSCALLS_MAX`].
 fn more_calls(now: &Case, then: &Case) -> Option<String> {
     let total = |case: &Case| case.cost.as_ref().and_then(|cost| cost.syscalls_total());
     let (new, old) = (total(now)?, total(then)?);
-    (new > old * SYSCALLS_MAX).then(|| format!("{old:.2} system calls per message became {new:.2}"))
+    (new > old * SYSCALLS_MAX).then(|| format!("system calls per message: {old:.2}, now {new:.2}"))
 }
 
-/// A server that asks again and again makes as many calls as it has time for.
+/// Returns whether the server polls without waiting. The number of its system calls depends on the
+/// available CPU time.
 fn spins(results: &Results, name: &str) -> bool {
     results.server(name).is_some_and(|server| server.spins)
 }

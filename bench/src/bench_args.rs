@@ -1,9 +1,11 @@
-//! `cargo bench -- FLAGS` at the workspace root hands the flags to every benchmark. Which of them
-//! concern one only, so that the other can step aside instead of failing.
+//! Recognises the flags of `cargo bench` that only one of the two benchmarks accepts.
+//!
+//! `cargo bench -- FLAGS` at the workspace root passes the flags to both benchmarks. When a flag
+//! belongs to one benchmark only, the other benchmark exits without an error.
 
 use std::path::Path;
 
-/// Flags of criterion that `compare` does not have, those that take a value first.
+/// Flags of criterion that `compare` does not have. Flags with a value come first.
 const CRITERION_ONLY: &[&str] = &[
     "--save-baseline",
     "--baseline-lenient",
@@ -39,17 +41,19 @@ const COMPARE_ONLY: &[&str] = &[
     "--yardsticks",
 ];
 
-/// The first flag that only criterion knows.
+/// Returns the first flag that only criterion accepts.
 pub fn criterion_only(args: &[String]) -> Option<&str> {
     find(args, CRITERION_ONLY, |file| !is_report(file))
 }
 
-/// The first flag that only `compare` knows.
+/// Returns the first flag that only `compare` accepts.
 pub fn compare_only(args: &[String]) -> Option<&str> {
     find(args, COMPARE_ONLY, is_report)
 }
 
-/// `--baseline` means a name to criterion, and the file of an earlier report to `compare`.
+/// Returns the first of `args` that is in `flags`, or that is `--baseline` with a value of the
+/// other benchmark. For criterion, the value of `--baseline` is a name. For `compare`, the value is
+/// the file of an earlier report.
 fn find<'a>(
     args: &'a [String],
     flags: &[&str],

@@ -1,5 +1,4 @@
-//! A server that takes part in a benchmark: what it is called, how it is started, what it can
-//! serve.
+//! A server that takes part in a benchmark: its name, its command and its traits.
 
 use std::io::{self, Write};
 use std::process::Command;
@@ -13,10 +12,11 @@ use crate::layout::pinned;
 use crate::results::Origin;
 use crate::workspace::{Binaries, build};
 
-/// Descriptors that a server needs besides those of its clients.
+/// Descriptors that a server needs in addition to the descriptors of its clients.
 const DESCRIPTOR_RESERVE: u64 = 40;
 
-/// The echo servers in `examples/`, bare loops and runtimes: name of the entrant, example, arguments.
+/// The echo servers in `examples/` (bare loops and runtimes): name of the entrant, example,
+/// arguments.
 const YARDSTICKS: &[(&str, &str, &[&str])] = &[
     ("bare-epoll", "bare_epoll", &[]),
     ("bare-uring", "bare_uring", &[]),
@@ -28,25 +28,26 @@ const YARDSTICKS: &[(&str, &str, &[&str])] = &[
 /// A server that takes part in a benchmark.
 #[derive(Clone, Debug)]
 pub struct Entrant {
-    /// Its name in tables and filters.
+    /// The server's name in tables and filters.
     pub name: String,
-    /// Where it comes from.
+    /// The origin of the server.
     pub origin: Origin,
-    /// What it can serve.
+    /// The server's traits, e.g. the number of clients that the server can serve.
     pub traits: Traits,
-    /// Program and arguments, with the address to listen on as `{addr}`.
+    /// Program and arguments, with `{addr}` for the address to listen on.
     pub command: Vec<String>,
-    /// Whether it prints `listening on ADDR` as the contract has it. Another is told a port that is
-    /// free.
+    /// Whether the server prints `listening on ADDR`, as the contract requires. A server that does
+    /// not print this line is started with a free port.
     pub announces: bool,
 }
 
-/// Builds the catalogue's servers and starts with them; `all` takes every variant, otherwise it is
-/// the plain form of each package, and the server that serves one client at a time.
+/// Builds servers of the catalogue and returns their entrants. With `all`, this function takes
+/// every variant. Otherwise this function takes the plain form of each package, and the server that
+/// serves one client at a time.
 ///
 /// # Errors
 ///
-/// When the servers do not build.
+/// When the build of the servers fails.
 pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     let chosen: Vec<&Server> = SERVERS.iter().filter(|server| all || !server.variant).collect();
     let mut packages: Vec<&str> = chosen.iter().map(|server| server.package).collect();
@@ -56,7 +57,7 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     for server in chosen {
         let command = command(&binaries, server.package, server.args)?;
         if let Some(why) = server.unavailable(&mut Command::new(&command[0])) {
-            let _ = writeln!(io::stderr(), "{} is left out: {why}", server.name);
+            let _ = writeln!(io::stderr(), "skipping {}: {why}", server.name);
             continue;
         }
         let (name, origin) = (server.name.to_owned(), Origin::Workspace);
@@ -65,17 +66,17 @@ pub fn of_workspace(all: bool) -> io::Result<Vec<Entrant>> {
     Ok(entrants)
 }
 
-/// The names that [`of_workspace`] would return, without building anything.
+/// Returns the names and traits of the servers of [`of_workspace`], without a build.
 pub fn names_of_workspace(all: bool) -> impl Iterator<Item = (&'static str, Traits)> {
     let chosen = SERVERS.iter().filter(move |server| all || !server.variant);
     chosen.map(|server| (server.name, server.traits))
 }
 
-/// Builds the echo servers on asynchronous runtimes.
+/// Builds the echo servers in `examples/` (bare loops and runtimes) and returns their entrants.
 ///
 /// # Errors
 ///
-/// When they do not build.
+/// When the build of the examples fails.
 pub fn yardsticks() -> io::Result<Vec<Entrant>> {
     let mut examples: Vec<&str> = YARDSTICKS.iter().map(|(_, example, _)| *example).collect();
     examples.dedup();
@@ -88,17 +89,17 @@ pub fn yardsticks() -> io::Result<Vec<Entrant>> {
     entrants.collect()
 }
 
-/// The names that [`yardsticks`] would return.
+/// Returns the names and traits of the servers of [`yardsticks`], without a build.
 pub(crate) fn names_of_yardsticks() -> impl Iterator<Item = (&'static str, Traits)> {
     YARDSTICKS.iter().map(|(name, ..)| (*name, Traits::UNLIMITED))
 }
 
-/// Anyone's server, in any language: `name=command {addr}`. The command is split into words as a shell
-/// does it, with quotes, but no shell runs.
+/// Parses the value of `--server`: `name=command {addr}` for a server in any language. This
+/// function splits the command into words by the shell's rules for quotes, but no shell runs.
 ///
 /// # Errors
 ///
-/// In words, what the text lacks.
+/// When the text lacks a name, a command or an address, or when a quote is not closed.
 pub fn given(text: &str) -> Result<Entrant, String> {
     let (name, command) = text.split_once('=').ok_or("give it as name='command {addr}'")?;
     let command = shlex::split(command).ok_or("a quote in the command is not closed")?;
@@ -106,19 +107,19 @@ pub fn given(text: &str) -> Result<Entrant, String> {
         return Err("give it as name='command {addr}'".to_owned());
     }
     if !command.iter().any(|word| word.contains("{addr}") || word.contains("{port}")) {
-        return Err("the command must say where to listen: {addr}, or {host} and {port}".to_owned());
+        return Err("the command lacks the address: add {addr}, or {host} and {port}".to_owned());
     }
     let (name, origin) = (name.to_owned(), Origin::Given);
     Ok(Entrant { name, origin, traits: Traits::UNLIMITED, command, announces: false })
 }
 
 impl Entrant {
-    /// Starts it in a process of its own, on the given CPUs (none: on all that we may use), with
-    /// `--work` if that is not zero.
+    /// Starts the server as a child process on `cpus`. With an empty `cpus`, the server may run on
+    /// all CPUs of this process. If `work` is not zero, the command gets the option `--work`.
     ///
     /// # Errors
     ///
-    /// When it cannot be started or does not listen; it is not left running.
+    /// When the server cannot be started or does not listen. After an error no server is running.
     pub fn start(&self, work: Duration, cpus: &[usize]) -> io::Result<Process> {
         let mut words = self.command.clone();
         if !work.is_zero() {
@@ -127,7 +128,7 @@ impl Entrant {
         pinned(cpus, || {
             let addr = if self.announces { ([127, 0, 0, 1], 0).into() } else { free_addr()? };
             let command = command_for(&words, addr);
-            let mut command = command.ok_or_else(|| io::Error::other("no {addr} to listen on"))?;
+            let mut command = command.ok_or_else(|| io::Error::other("no {addr} in the command"))?;
             if self.announces {
                 Ok(Process::start(&mut command)?)
             } else {
@@ -136,13 +137,14 @@ impl Entrant {
         })
     }
 
-    /// Why it cannot hold `connections` at once, all of them served; `None` if it can.
+    /// Returns why the server cannot serve `connections` at the same time, or `None` if it can.
     pub fn excuse(&self, connections: usize) -> Option<String> {
         excuse(&self.traits, connections)
     }
 }
 
-/// Why a server with these traits cannot hold `connections` at once; `None` if it can.
+/// Returns why a server with these traits cannot serve `connections` at the same time, or `None` if
+/// the server can.
 pub fn excuse(traits: &Traits, connections: usize) -> Option<String> {
     if let Concurrency::AtMost(most) = traits.concurrency
         && connections > most

@@ -1,4 +1,4 @@
-//! On which processors server and client run.
+//! The processors on which server and client run.
 
 use std::io;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// On which CPUs the server and the client run; empty: wherever the kernel puts them.
+/// The CPUs on which the server and the client run. With an empty list, the kernel chooses the CPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// The server's.
+    /// The server's CPUs.
     pub server: Vec<usize>,
-    /// The client's.
+    /// The client's CPUs.
     pub client: Vec<usize>,
 }
 
@@ -26,15 +26,17 @@ impl FromStr for Layout {
         };
         let list = |text: &str| -> Result<Vec<usize>, String> {
             let cpus = text.split(',').map(|cpu| cpu.parse());
-            cpus.collect::<Result<_, _>>().map_err(|_| format!("{text:?} is no list of CPUs"))
+            cpus.collect::<Result<_, _>>().map_err(|_| format!("{text:?} is not a list of CPUs"))
         };
         Ok(Layout { server: list(server)?, client: list(client)? })
     }
 }
 
 impl Layout {
-    /// Server and client together on the first processor that we may use, or each on one of its own;
-    /// `None` if we may not use so many.
+    /// Returns the layout on `processors` processors. With one processor, server and client share
+    /// the first processor that this process may use. With more, the server runs on the first
+    /// processor and the client on the last. Returns `None` if this process may use fewer
+    /// processors.
     pub(crate) fn on(processors: usize) -> Option<Layout> {
         let ours = sched_getaffinity(Pid::from_raw(0)).ok()?;
         let cpus = (0..CpuSet::count()).filter(|cpu| ours.is_set(*cpu) == Ok(true));
@@ -43,7 +45,7 @@ impl Layout {
         (cpus.len() == processors).then(|| Layout { server: vec![first], client: vec![last] })
     }
 
-    /// In words.
+    /// Returns the layout in words.
     pub(crate) fn describe(&self) -> String {
         if *self == Layout::default() {
             return "unpinned".to_owned();
@@ -53,36 +55,38 @@ impl Layout {
     }
 }
 
-/// The processors that a thread may use when nobody pins it.
+/// The processors that a thread may use while it is not pinned.
 #[derive(Clone, Copy, Debug)]
 pub struct Home(CpuSet);
 
 impl Home {
-    /// Those of the calling thread.
+    /// Returns the processors of the calling thread.
     ///
     /// # Errors
     ///
-    /// Those of sched_getaffinity(2); none is expected.
+    /// When sched_getaffinity(2) fails.
     pub fn of_this_thread() -> io::Result<Home> {
         Ok(Home(sched_getaffinity(Pid::from_raw(0))?))
     }
 
-    /// Lets the calling thread, and what it starts from now on, use them again.
+    /// Allows the calling thread to use these processors again. Threads and processes that the
+    /// thread starts later inherit the processors.
     ///
     /// # Errors
     ///
-    /// Those of sched_setaffinity(2): the processors may have been taken away.
+    /// When sched_setaffinity(2) fails, e.g. because the processors are no longer available.
     pub fn restore(&self) -> io::Result<()> {
         Ok(sched_setaffinity(Pid::from_raw(0), &self.0)?)
     }
 }
 
-/// Runs `start` with the calling thread on the given CPUs (none: where it is). A child that `start` starts
-/// inherits them. Then the thread may run where it could before.
+/// Pins the calling thread to `cpus`, runs `start`, and then restores the thread's processors. A
+/// child process that `start` starts inherits `cpus`. With an empty `cpus`, the thread is not
+/// pinned.
 ///
 /// # Errors
 ///
-/// Those of `start`, and when this process may not use the CPUs.
+/// When `start` fails, and when this process may not use the CPUs.
 pub(crate) fn pinned<T>(cpus: &[usize], start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if cpus.is_empty() {
         return start();

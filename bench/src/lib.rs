@@ -1,19 +1,19 @@
-//! The comparison of the servers: what each costs, and how sure that is.
+//! The comparison of the servers: the cost of each server, and the uncertainty of each figure.
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`scenario`] | what both benchmarks measure |
-//! | [`entrant`], [`layout`] | a server that takes part; on which processors it and its client run |
+//! | [`scenario`] | the scenarios of both benchmarks |
+//! | [`entrant`], [`layout`] | a server that takes part; the processors of server and client |
 //! | `workspace` | this workspace on disk, and its release binaries |
-//! | `cost` | what a server process cost: CPU, context switches, memory, system calls |
+//! | `cost` | the cost of a server process: CPU, context switches, memory, system calls |
 //! | [`statistics`] | medians, intervals and verdicts over blocks |
-//! | [`compare`] | every server through every scenario: from the command line to the results |
-//! | [`results`] | what a comparison found |
-//! | [`baseline`] | the results of a run against those of an earlier one |
+//! | [`compare`] | runs every server in every scenario: from the command line to the results |
+//! | [`results`] | the results of a comparison |
+//! | [`baseline`] | the comparison of a run with an earlier run |
 //! | [`report`] | results as a page with charts, and as tables on the terminal |
-//! | [`bench_args`] | the flags of `cargo bench` that concern one benchmark only |
+//! | [`bench_args`] | the flags of `cargo bench` that only one benchmark accepts |
 //!
-//! The other tools of the ruler are packages of their own: `server_process` (a server as a child process),
+//! The other measuring tools are separate packages: `server_process` (a server as a child process),
 //! `conformance` (the suite and `check`) and `loadgen` (the load engine).
 
 pub mod baseline;

@@ -1,4 +1,4 @@
-//! What is measured: the scenarios of both benchmarks, each with the question it answers.
+//! The scenarios of both benchmarks. Each scenario has a question that it answers.
 
 use std::time::Duration;
 
@@ -10,49 +10,49 @@ use crate::results::{Axis, LoadInfo, Metric};
 
 /// One question, and the loads that answer it.
 pub struct Scenario {
-    /// Its name in filters and reports.
+    /// The scenario's name in filters and reports.
     pub name: &'static str,
     pub(crate) question: &'static str,
-    /// Name, unit, and whether it suits a logarithmic scale.
+    /// Name, unit, and whether the chart uses a logarithmic scale.
     axis: (&'static str, &'static str, bool),
-    /// What is compared.
+    /// The compared metric.
     pub metric: Metric,
     pub(crate) turns: Turns,
     points: &'static [f64],
     few_points: &'static [f64],
     load: fn(f64) -> LoadInfo,
-    /// Where server and client run, unless the command line says; `None` if there are too few
-    /// processors for it.
+    /// The processors of server and client, unless the command line sets them. `None` if this
+    /// process may use too few processors for the layout.
     layout: fn(f64) -> Option<Layout>,
-    /// What grows along the axis and is worth a straight line.
+    /// Whether the report fits a straight line to the cost along the axis.
     pub(crate) fitted: bool,
-    /// Whether criterion measures it too: a closed loop whose figure is the time of a message.
+    /// Whether criterion measures the scenario too: a closed loop whose figure is the time of a
+    /// message.
     pub criterion: bool,
 }
 
-/// How the servers take turns, and what a turn is.
+/// How the servers take turns, and the kind of each turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turns {
-    /// Closed loop in slices where the connections of all servers fit into one process, else in
-    /// blocks.
+    /// Closed loop in slices. With more than [`SLICED_CONNECTIONS_MAX`] connections: in blocks.
     Slices,
     /// Closed loop in blocks of fresh processes.
     Blocks,
-    /// Open loop in slices; x is the share of each server's own capacity.
+    /// Open loop in slices. x is the share of each server's own capacity.
     ShareOfCapacity,
-    /// Open loop in slices; x is the share of the capacity of the slowest server.
+    /// Open loop in slices. x is the share of the capacity of the slowest server.
     ShareOfSlowest,
-    /// Connections that say nothing, in blocks.
+    /// Idle connections, in blocks.
     Silence,
-    /// Clients who send one message each and stay, in blocks.
+    /// Clients that each send one message and stay connected, in blocks.
     Served,
 }
 
-/// A server with more connections than this takes its turns in blocks: opening them, and waking as
-/// many threads, takes longer than a slice.
+/// With more connections than this, a server takes its turns in blocks. To open the connections and
+/// to wake a thread for each connection takes longer than a slice.
 pub(crate) const SLICED_CONNECTIONS_MAX: usize = 1500;
 
-/// The kernel decides who runs where.
+/// The kernel chooses the processors of server and client.
 fn anywhere(_: f64) -> Option<Layout> {
     Some(Layout::default())
 }
@@ -71,12 +71,12 @@ const SMALL: LoadInfo = LoadInfo {
 /// CPU time that each request of `slow_handler` takes.
 const SLOW_HANDLER: Duration = Duration::from_millis(1);
 
-/// All of them, in the order they are run.
+/// All scenarios, in the order of their runs.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ping_pong",
-        question: "How long does one client wait for each message when nobody else is there, on \
-                   the server's processor and on its own?",
+        question: "How long does a single client wait for each reply, on the server's processor \
+                   and on another processor?",
         axis: ("processors", "", false),
         metric: Metric::LatencyP50,
         turns: Turns::Slices,
@@ -89,7 +89,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "active",
-        question: "How many messages per second when every connection is busy?",
+        question: "How many messages per second does a server echo with all connections active?",
         axis: ("connections", "connections", true),
         metric: Metric::MessagesPerSecond,
         turns: Turns::Slices,
@@ -102,7 +102,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "idle_herd",
-        question: "What do idle connections cost the 16 that are active?",
+        question: "How much do idle connections slow down 16 active connections?",
         axis: ("idle connections", "connections", true),
         metric: Metric::MessagesPerSecond,
         turns: Turns::Slices,
@@ -115,7 +115,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "payload",
-        question: "How many bytes per second, by size of message?",
+        question: "How many bytes per second does a server echo at each message size?",
         axis: ("message size", "bytes", true),
         metric: Metric::BytesPerSecond,
         turns: Turns::Slices,
@@ -128,8 +128,9 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "churn",
-        // Clients come at the price of more CPU time on their side: a rate would be the generator's.
-        question: "What does a client cost that connects, sends one message and leaves?",
+        // A new connection costs the client more CPU time than the server. A rate would measure the
+        // generator.
+        question: "How much CPU time does a client with one message per connection cost?",
         axis: ("connections at a time", "connections", false),
         metric: Metric::MessagesPerCpuSecond,
         turns: Turns::Blocks,
@@ -142,8 +143,8 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "offered_load",
-        question: "How long do messages take that arrive by the clock, the closer to its own \
-                   capacity a server runs?",
+        question: "How does the latency of scheduled messages grow as a server approaches its own \
+                   capacity?",
         axis: ("share of own capacity", "", false),
         metric: Metric::LatencyP50,
         turns: Turns::ShareOfCapacity,
@@ -156,7 +157,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "offered_load_common",
-        question: "How long do messages take that arrive at the same rate at every server?",
+        question: "How long do messages take when every server receives the same rate?",
         axis: ("share of the slowest server's capacity", "", false),
         metric: Metric::LatencyP50,
         turns: Turns::ShareOfSlowest,
@@ -169,7 +170,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "slow_handler",
-        question: "What does a request that computes for 1 ms do to the others?",
+        question: "How much does a request that computes for 1 ms delay the other requests?",
         axis: ("connections", "connections", true),
         metric: Metric::LatencyP50,
         turns: Turns::Slices,
@@ -186,7 +187,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "slow_readers",
-        question: "What do clients that send without reading do to the 16 that behave?",
+        question: "How much do clients that send without reading slow down 16 normal clients?",
         axis: ("slow readers", "connections", true),
         metric: Metric::MessagesPerSecond,
         turns: Turns::Slices,
@@ -212,7 +213,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "quiet",
-        question: "What does a server cost while nobody says anything?",
+        question: "How much CPU time does a server use while no client sends?",
         axis: ("idle connections", "connections", true),
         metric: Metric::CpuPerSecond,
         turns: Turns::Silence,
@@ -226,30 +227,30 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 impl Turns {
-    /// Whether messages are due by the clock.
+    /// Returns whether the load is an open loop.
     pub(crate) fn are_open(self) -> bool {
         matches!(self, Turns::ShareOfCapacity | Turns::ShareOfSlowest)
     }
 
-    /// Whether they are blocks, a fresh process for each run, and not slices.
+    /// Returns whether the turns are blocks, with a fresh process for each run.
     pub(crate) fn are_blocks(self) -> bool {
         matches!(self, Turns::Blocks | Turns::Silence | Turns::Served)
     }
 }
 
 impl Scenario {
-    /// The points on the axis: a `few` of them, or all.
+    /// Returns the points on the axis: a selection with `few`, otherwise all points.
     pub fn points(&self, few: bool) -> &'static [f64] {
         if few { self.few_points } else { self.points }
     }
 
-    /// The load at the point `x`.
+    /// Returns the load at the point `x`.
     pub fn load(&self, x: f64) -> LoadInfo {
         (self.load)(x)
     }
 
-    /// Where server and client run; `given` on the command line goes before. `None` if there are too few
-    /// processors for it.
+    /// Returns the processors of server and client. The layout `given` on the command line takes
+    /// precedence. Returns `None` if this process may use too few processors.
     pub fn layout(&self, x: f64, given: &Layout) -> Option<Layout> {
         if *given == Layout::default() { (self.layout)(x) } else { Some(given.clone()) }
     }
@@ -259,7 +260,7 @@ impl Scenario {
         Axis { name: name.to_owned(), unit: unit.to_owned(), log }
     }
 
-    /// How the servers take turns at one point.
+    /// Returns how the servers take turns at the point `x`.
     pub(crate) fn turns_at(&self, x: f64) -> Turns {
         let load = self.load(x);
         if self.turns == Turns::Slices && load.total_connections() > SLICED_CONNECTIONS_MAX {
@@ -269,17 +270,18 @@ impl Scenario {
         }
     }
 
-    /// Connections that the server must serve at the same time for the load to proceed.
+    /// Returns the number of connections that the server must serve at the same time. With fewer,
+    /// the load does not proceed.
     pub fn served_at_once(&self, x: f64) -> usize {
         match (self.turns, self.load(x)) {
-            // Without places for all, these merely wait in the backlog.
+            // Clients that the server does not serve wait in the backlog.
             (Turns::Served, _) => 1,
             (_, load) if load.churn => 1,
             (_, load) => load.total_connections(),
         }
     }
 
-    /// The point in words.
+    /// Returns the point in words.
     pub(crate) fn label(&self, x: f64) -> String {
         match (self.name, self.turns) {
             (_, Turns::ShareOfCapacity | Turns::ShareOfSlowest) => format!("{:.0} %", x * 100.0),
@@ -296,16 +298,16 @@ impl Scenario {
         }
     }
 
-    /// What filters match: as criterion names its benchmarks.
+    /// Returns the text that filters match. The form is criterion's form of benchmark names.
     pub(crate) fn id(&self, server: &str, x: f64) -> String {
         format!("{}/{server}/{x}", self.name)
     }
 }
 
-/// The connections of `load` to a server at `address`, with the client where `layout` has it.
+/// Returns the plan for `load` on a server at `address`, with the client on the CPUs of `layout`.
 pub fn plan_of(load: &LoadInfo, layout: &Layout, address: &Address) -> Plan {
     Plan {
-        // A session has at least one connection that could talk.
+        // A session has at least one connection that can send.
         connections: load.connections.max(1),
         idle: if load.connections == 0 { load.idle.saturating_sub(1) } else { load.idle },
         slow_readers: load.slow_readers,

@@ -1,5 +1,5 @@
-//! This workspace on disk: where it is, and its release binaries. They are built before they are
-//! measured, so that they are never stale.
+//! This workspace on disk: its root and its release binaries. The binaries are built before each
+//! measurement, so the measured binaries are never out of date.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,15 +12,15 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::Deserialize;
 use server_process::guard::Guard;
 
-/// A file that only this workspace has, from its root.
+/// A file that only this workspace contains, relative to the root.
 const LANDMARK: &str = "bench/process/src/catalogue.rs";
 
-/// The root of the workspace that the benchmark belongs to.
+/// Returns the root of the workspace that the benchmark belongs to.
 ///
-/// Cargo says in CARGO_MANIFEST_DIR, when it runs a program, where the program's package is. Without cargo
-/// it is the workspace that the current directory is in, or else the one that the executable is in. The
-/// program does not remember where it was compiled: the checkout may have been moved since, and a target
-/// directory may belong to several checkouts.
+/// Cargo sets CARGO_MANIFEST_DIR to the package of the program that it runs. Without this variable,
+/// the root is the workspace of the current directory, or else the workspace of the executable. The
+/// program does not use the directory of its compilation: the checkout may have been moved, and
+/// several checkouts may share a target directory.
 ///
 /// # Errors
 ///
@@ -29,22 +29,22 @@ pub(crate) fn root() -> io::Result<PathBuf> {
     let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let places = [package, env::current_dir().ok(), env::current_exe().ok()];
     places.iter().flatten().find_map(|place| root_above(place)).ok_or_else(|| {
-        let text = "the workspace of the servers is not here: start this within it, best with \
-                    `cargo bench`";
+        let text = "cannot find the workspace of the servers: run `cargo bench` within the \
+                    workspace";
         io::Error::new(io::ErrorKind::NotFound, text)
     })
 }
 
-/// The nearest directory from `place` upwards that is the root of this workspace.
+/// Returns the nearest directory from `place` upwards that is the root of this workspace.
 fn root_above(place: &Path) -> Option<PathBuf> {
     let mut above = place.ancestors();
     above.find(|directory| directory.join(LANDMARK).is_file()).map(Path::to_owned)
 }
 
-/// Executables by the name of their binary or example target.
+/// Executables by the name of their target (a binary or an example).
 pub(crate) type Binaries = BTreeMap<String, PathBuf>;
 
-/// A line of `cargo build --message-format=json`, as far as it concerns us.
+/// A line of `cargo build --message-format=json`, with the fields that this module uses.
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
@@ -56,13 +56,13 @@ struct Target {
     name: String,
 }
 
-/// Builds packages of this workspace with `cargo build --release`, and examples of this package.
-/// Cargo's progress goes to stderr. `cargo bench` has given the build lock back by the time it runs
-/// us.
+/// Builds packages of this workspace and examples of this package with `cargo build --release`.
+/// Returns their executables. Cargo's progress goes to stderr. `cargo bench` releases the build
+/// lock before it runs this program.
 ///
 /// # Errors
 ///
-/// When cargo cannot be run or the build fails; its messages have been shown.
+/// When cargo cannot be run or the build fails. Cargo has printed its messages to stderr.
 pub(crate) fn build(packages: &[&str], examples: &[&str]) -> io::Result<Binaries> {
     let mut built = Binaries::new();
     if !packages.is_empty() {
@@ -79,7 +79,7 @@ pub(crate) fn build(packages: &[&str], examples: &[&str]) -> io::Result<Binaries
 fn cargo_build<'a>(targets: impl Iterator<Item = &'a str>) -> io::Result<Binaries> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    // Paths come from cargo's own messages: a target directory may have been chosen in many ways.
+    // The paths come from cargo's messages, because many settings can choose the target directory.
     command.args(["build", "--release", "--message-format=json-render-diagnostics"]);
     command.arg("--manifest-path").arg(root()?.join("Cargo.toml"));
     command.args(targets).stdout(Stdio::piped());
@@ -94,15 +94,15 @@ fn cargo_build<'a>(targets: impl Iterator<Item = &'a str>) -> io::Result<Binarie
         }
     }
     let status = child.wait()?;
-    if status.success() { Ok(built) } else { Err(io::Error::other("the servers do not build")) }
+    if status.success() { Ok(built) } else { Err(io::Error::other("cannot build the servers")) }
 }
 
-/// Cargo and all its compilers end with us.
+/// Starts cargo with a guard. Cargo and all its compilers end when this process ends.
 fn spawn_guarded(command: &mut Command) -> io::Result<(Child, Guard)> {
-    // Its own group is not the terminal's foreground one, and after `stty tostop` what it has to say
-    // would stop it (termios(3)).
+    // Cargo's process group is not the foreground group of the terminal. After `stty tostop`,
+    // output to the terminal would stop cargo (termios(3)).
     let ignore_ttou = || {
-        // SAFETY: signal(2) is async-signal-safe, and SIG_IGN runs no code of ours.
+        // SAFETY: signal(2) is async-signal-safe, and SIG_IGN runs no handler.
         unsafe { signal(Signal::SIGTTOU, SigHandler::SigIgn) }?;
         Ok(())
     };

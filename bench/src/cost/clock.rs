@@ -1,4 +1,4 @@
-//! The CPU time of a process tree, read often.
+//! The CPU time of a process tree, for frequent readings.
 
 use std::io;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use server_process::proc;
 
 /// CPU time of a process and its descendants.
 ///
-/// For a server with a fixed set of processes, a reading is one clock_gettime(2) for each process, where a
-/// [`Meter`](super::Meter) reads dozens of files. For a server that forks, each reading looks for the
-/// children again, and adds those that have ended and were waited for. The kernel counts the latter in
-/// ticks of 10 ms.
+/// For a server with a fixed set of processes, a reading is one clock_gettime(2) for each process.
+/// A [`Meter`](super::Meter) reads dozens of files instead. For a server that forks, each reading
+/// lists the children again. The reading includes the CPU time of children that ended and were
+/// waited for. The kernel counts the time of such children in ticks of 10 ms.
 #[derive(Clone, Debug)]
 pub(crate) struct CpuClock {
     root: Pid,
@@ -21,11 +21,12 @@ pub(crate) struct CpuClock {
 }
 
 impl CpuClock {
-    /// The clocks of `root` and its descendants. `forks` says that children come and go.
+    /// Returns the clocks of `root` and its descendants. `forks` says that the server starts and
+    /// ends children while it runs.
     ///
     /// # Errors
     ///
-    /// When the process is gone or /proc is not there.
+    /// When `root` has ended or /proc is not mounted.
     pub(crate) fn of(root: Pid, forks: bool) -> io::Result<CpuClock> {
         let clocks = match forks {
             true => None,
@@ -37,11 +38,11 @@ impl CpuClock {
         Ok(CpuClock { root, clocks })
     }
 
-    /// CPU time used so far, user and system, threads that have ended included.
+    /// Returns the CPU time used so far: user and system time, including ended threads.
     ///
     /// # Errors
     ///
-    /// When one of the processes is gone.
+    /// When one of the processes has ended.
     pub(crate) fn now(&self) -> io::Result<Duration> {
         let Some(clocks) = &self.clocks else { return self.now_with_children() };
         let mut total = Duration::ZERO;
@@ -54,7 +55,7 @@ impl CpuClock {
     fn now_with_children(&self) -> io::Result<Duration> {
         let mut total = Duration::ZERO;
         for pid in proc::processes(self.root)? {
-            // A child that has ended meanwhile has left its time with its parent.
+            // The parent's reading includes the time of a child that was waited for.
             let used = proc::times(pid).and_then(|times| {
                 Ok(proc::cpu_time(pid)? + times.reaped_user + times.reaped_system)
             });

@@ -9,7 +9,8 @@ use server_process::proc;
 
 use super::Reading;
 
-/// CPU time in ticks below which its split into user and system means nothing: 20 ticks of 10 ms.
+/// The least CPU time that is split into user and system time: 20 ticks of 10 ms. The sampled split
+/// of a shorter time is too inaccurate.
 const SPLIT_MIN: Duration = Duration::from_millis(200);
 
 /// Measures a process and its descendants from [`start`](Meter::start) to [`stop`](Meter::stop).
@@ -19,26 +20,27 @@ pub(crate) struct Meter {
     before: Reading<Snapshot>,
 }
 
-/// What a process and its descendants cost from a [`Meter`]'s start to its stop, and what they held
-/// when it stopped.
+/// The cost of a process and its descendants between a [`Meter`]'s start and stop. Memory, threads
+/// and processes are the values at the stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Cost {
-    /// CPU time, user and system together, threads that have ended included. Exact to the
-    /// nanosecond for what is alive at the stop, and to 10 ms for children that ended.
+    /// CPU time: the sum of user and system time, including ended threads. The resolution is 1 ns
+    /// for processes that are alive at the stop, and 10 ms for children that ended.
     pub(crate) cpu: Reading<Duration>,
-    /// The part of it in user mode: `cpu` divided by the ratio of the ticks of proc(5).
+    /// CPU time in user mode: `cpu` multiplied by the share of user ticks in all ticks of proc(5).
     pub(crate) user: Reading<Duration>,
-    /// Times that a thread went to sleep.
+    /// Voluntary context switches: a thread went to sleep.
     pub(crate) voluntary_switches: Reading<u64>,
-    /// Times that a thread was taken off its processor.
+    /// Involuntary context switches: the kernel took a thread off its processor.
     pub(crate) involuntary_switches: Reading<u64>,
-    /// Resident memory at the stop, in bytes; pages that processes share count in each.
+    /// Resident memory at the stop, in bytes. A page that several processes share counts once for
+    /// each of them.
     pub(crate) rss: Reading<u64>,
-    /// The most resident memory that each process ever had, summed, in bytes.
+    /// The sum of the peak resident memory of each process, in bytes.
     pub(crate) peak_rss: Reading<u64>,
-    /// Growth of the memory of its own from start to stop, in bytes: stacks and heap, resident, a
-    /// page that several processes share counted once (Pss_Anon, proc_pid_smaps(5)). It can be
-    /// negative. The kernel's socket buffers and thread stacks are not in it.
+    /// Growth of the resident anonymous memory (stacks and heap) from start to stop, in bytes. A
+    /// page that several processes share counts once (Pss_Anon, proc_pid_smaps(5)). The growth can
+    /// be negative. The growth excludes the kernel's socket buffers and kernel stacks of threads.
     pub(crate) growth: Reading<i64>,
     /// Threads at the stop.
     pub(crate) threads: Reading<u64>,
@@ -52,7 +54,7 @@ struct Snapshot {
     cpu: Duration,
     user: Duration,
     system: Duration,
-    /// Voluntary and involuntary switches of each live thread.
+    /// Voluntary and involuntary context switches of each live thread.
     switches: BTreeMap<Pid, (u64, u64)>,
     rss: u64,
     peak_rss: u64,
@@ -61,14 +63,14 @@ struct Snapshot {
 }
 
 impl Meter {
-    /// Begins to measure `root`. It never fails: what cannot be read will be unavailable in the
-    /// [`Cost`].
+    /// Begins to measure `root` and its descendants. This function never fails: a value that cannot
+    /// be read is unavailable in the [`Cost`].
     pub(crate) fn start(root: Pid) -> Meter {
         let before = Reading::from(Snapshot::take(root));
         Meter { root, before }
     }
 
-    /// Ends the measurement.
+    /// Ends the measurement and returns the cost.
     pub(crate) fn stop(self) -> Cost {
         let after = Reading::from(Snapshot::take(self.root));
         let held = |get: fn(&Snapshot) -> u64| after.clone().map(|after| get(&after));
@@ -116,7 +118,7 @@ impl Snapshot {
         for pid in processes {
             match all.add(pid) {
                 Ok(()) => {}
-                // A child that has ended meanwhile has left its CPU time with its parent.
+                // The child has ended since it was listed. Its parent's times include its CPU time.
                 Err(error) if pid != root && proc::has_ended(&error) => all.processes -= 1,
                 Err(error) => return Err(error),
             }
@@ -124,7 +126,7 @@ impl Snapshot {
         Ok(all)
     }
 
-    /// Adds a process. On an error nothing of it was added.
+    /// Adds a process. After an error the snapshot is unchanged.
     fn add(&mut self, pid: Pid) -> io::Result<()> {
         let (times, cpu) = (proc::times(pid)?, proc::cpu_time(pid)?);
         let rss = proc::field(pid, "status", "VmRSS")? * 1024;
@@ -139,7 +141,7 @@ impl Snapshot {
         self.own += own;
         for task in tasks {
             let count = |name| proc::field(pid, &format!("task/{task}/status"), name);
-            // A thread that ended meanwhile is missed in the comparison of the two snapshots.
+            // The thread has ended since it was listed. `switches` counts it as ended.
             let Ok(voluntary) = count("voluntary_ctxt_switches") else { continue };
             let Ok(involuntary) = count("nonvoluntary_ctxt_switches") else { continue };
             self.switches.insert(task, (voluntary, involuntary));
@@ -148,7 +150,8 @@ impl Snapshot {
     }
 }
 
-/// The part of `cpu` in user mode. `cpu` is exact; the ratio of the ticks in both modes is sampled.
+/// Returns the part of `cpu` in user mode. `cpu` is exact. The kernel samples the ticks in user and
+/// system mode, so their ratio is approximate.
 fn user_part(
     cpu: &Reading<Duration>,
     user: &Reading<Duration>,
@@ -160,17 +163,19 @@ fn user_part(
             cpu.clone().map(|cpu| cpu.mul_f64(user.as_secs_f64() / both.as_secs_f64()))
         }
         Reading::Measured(_) => {
-            Reading::unavailable("less CPU time than 20 ticks of the sampling clock")
+            Reading::unavailable("the CPU time is below 20 ticks of the sampling clock")
         }
         Reading::Unavailable { unavailable } => Reading::Unavailable { unavailable },
     }
 }
 
-/// The switches of all threads. They are kept per thread and vanish with it.
+/// Returns the context switches of all threads between two snapshots. The kernel counts context
+/// switches per thread and drops the counts when the thread ends. After the end of a thread, the
+/// sum is therefore unavailable.
 fn switches(before: &Snapshot, after: &Snapshot) -> Reading<(u64, u64)> {
     let ended = before.switches.keys().filter(|task| !after.switches.contains_key(task)).count();
     if ended > 0 {
-        return Reading::unavailable(format!("{ended} threads ended and took their counts along"));
+        return Reading::unavailable(format!("{ended} threads ended before the second reading"));
     }
     let mut total = (0, 0);
     for (task, (voluntary, involuntary)) in &after.switches {

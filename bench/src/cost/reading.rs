@@ -4,28 +4,28 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A measured value, or the reason why there is none. It is never 0 for want of a measurement.
+/// A measured value, or the reason why there is none. A missing measurement is never written as 0.
 ///
-/// In JSON: the bare value, or `{"unavailable": "the reason"}`.
+/// In JSON, a reading is the bare value, or `{"unavailable": "the reason"}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Reading<T> {
-    /// The value.
+    /// The measured value.
     Measured(T),
-    /// There is none.
+    /// There is no value.
     Unavailable {
-        /// Why, in a phrase.
+        /// The reason, as a phrase.
         unavailable: String,
     },
 }
 
 impl<T> Reading<T> {
-    /// No value, for the given reason.
+    /// Returns a reading without a value, for the given reason.
     pub fn unavailable(reason: impl fmt::Display) -> Reading<T> {
         Reading::Unavailable { unavailable: reason.to_string() }
     }
 
-    /// The value, if there is one.
+    /// Returns the value, or `None` for a reading without a value.
     pub fn value(&self) -> Option<&T> {
         match self {
             Reading::Measured(value) => Some(value),
@@ -33,7 +33,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The value changed by `change`, or the same reason.
+    /// Applies `change` to the value. A reading without a value keeps its reason.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Reading<U> {
         match self {
             Reading::Measured(value) => Reading::Measured(change(value)),
@@ -41,7 +41,8 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The value and `other`'s combined, or the reason of the first that has none.
+    /// Combines the values of `self` and `other`. If a value is missing, returns its reason. If
+    /// both values are missing, returns the reason of `self`.
     pub fn zip_with<U, V>(self, other: Reading<U>, combine: impl FnOnce(T, U) -> V) -> Reading<V> {
         match (self, other) {
             (Reading::Measured(ours), Reading::Measured(theirs)) => {

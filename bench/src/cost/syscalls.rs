@@ -1,7 +1,8 @@
 //! System calls by name, counted by ptrace(2).
 //!
-//! Every call stops the server twice and wakes the tracer, so nothing may be timed meanwhile; but
-//! the count is exact, needs no root, and says *why* one model costs more than another.
+//! Every system call stops the server twice and wakes the tracer. So no timing is valid while the
+//! tracer is attached. The count is exact and needs no root. The count explains *why* one model
+//! costs more than another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,14 +20,14 @@ use nix::unistd::Pid;
 use server_process::proc;
 use syscalls::Sysno;
 
-/// Calls by name since the tracer was attached or last reset.
+/// System calls by name since the tracer was attached or last reset.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
-/// Counts the system calls of a process, its threads and its children, those that come later
-/// included.
+/// Counts the system calls of a process, its threads and its children, including threads and
+/// children that start later.
 ///
-/// Attach it once the server is warm, so that only the steady state is counted. Dropping it
-/// detaches it; the server runs on.
+/// Attach the tracer after the server's warm-up, so that only the steady state is counted. Dropping
+/// the tracer detaches it, and the server continues to run.
 #[derive(Debug)]
 pub(crate) struct Tracer {
     root: Pid,
@@ -41,20 +42,21 @@ struct Shared {
 }
 
 impl Tracer {
-    /// Attaches to every thread of `root` and its descendants, and begins to count. Each of them
-    /// has been interrupted once when this returns: a server that waits has seen an EINTR and waits
-    /// again.
+    /// Attaches to every thread of `root` and its descendants, and begins to count. Before this
+    /// function returns, each thread has been interrupted once. A waiting system call of the server
+    /// has then failed with EINTR, and the server waits again.
     ///
     /// # Errors
     ///
-    /// When the process is gone, or tracing is forbidden (EPERM: it is traced already, another
-    /// user's, or no descendant of this process under Yama's restriction; ENOSYS: a sandbox).
+    /// When the process has ended or tracing is forbidden. EPERM has three causes: the process is
+    /// already traced, it belongs to another user, or Yama allows only descendants of this process.
+    /// ENOSYS means that a sandbox forbids ptrace(2).
     pub(crate) fn attach(root: Pid) -> io::Result<Tracer> {
         let shared = Arc::new(Shared::default());
         let (ready, attached) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&shared);
-        // All requests must come from the thread that attached, and that thread must be free to
-        // wait.
+        // The kernel accepts requests only from the thread that attached. That thread also waits
+        // for the tracees, so the tracer needs a thread for itself.
         let thread = thread::spawn(move || match seize_all(root) {
             Ok(tasks) => count_calls(root, tasks, &theirs, &ready),
             Err(errno) => drop(ready.send(Err(errno))),
@@ -66,12 +68,12 @@ impl Tracer {
         }
     }
 
-    /// Forgets what was counted so far.
+    /// Sets all counts to 0.
     pub(crate) fn reset(&self) {
         self.shared.counts().clear();
     }
 
-    /// The calls entered so far.
+    /// Returns the system calls entered since the tracer was attached or last reset.
     pub(crate) fn counts(&self) -> Counts {
         let counts = self.shared.counts();
         counts.iter().map(|(number, count)| (name(*number), *count)).collect()
@@ -81,9 +83,9 @@ impl Tracer {
 impl Drop for Tracer {
     fn drop(&mut self) {
         self.shared.finish.store(true, Ordering::Relaxed);
-        // The tracer sleeps until something happens to a tracee. SIGCONT is reported to it, and
-        // does nothing to a process that runs. If there is none any more, the tracer has left
-        // already.
+        // The tracer thread sleeps until a tracee changes its state. SIGCONT wakes the tracer
+        // thread and has no effect on a running process. If the process has ended, the tracer
+        // thread has ended already.
         let _ = kill(self.root, Signal::SIGCONT);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -97,8 +99,8 @@ impl Shared {
     }
 }
 
-/// Attaches to all threads without stopping them (PTRACE_SEIZE), then stops each for the first
-/// time.
+/// Attaches to all threads without stopping them (PTRACE_SEIZE), then interrupts each thread.
+/// Returns the threads.
 fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
     let options = Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACECLONE
@@ -115,13 +117,14 @@ fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
                 }
                 match ptrace::seize(task, options) {
                     Ok(()) => drop(seized.insert(task)),
-                    // It ended since it was listed.
+                    // The thread has ended since it was listed.
                     Err(Errno::ESRCH) => {}
                     Err(errno) => return Err(errno),
                 }
             }
         }
-        // A thread that was not seized yet may have started another: look again until none is new.
+        // A thread may have started another thread before it was seized. List the threads again
+        // until a pass finds no new thread.
         if seized.len() == before {
             break;
         }
@@ -130,14 +133,15 @@ fn seize_all(root: Pid) -> Result<BTreeSet<Pid>, Errno> {
         return Err(Errno::ESRCH);
     }
     for task in &seized {
-        // It may have ended since it was seized; then the next wait reports that.
+        // If the thread has ended since it was seized, the next wait reports its end.
         let _ = ptrace::interrupt(*task);
     }
     Ok(seized)
 }
 
-/// Lets the tracees run from stop to stop until there is none left. `ready` is told once every one
-/// of `unseen` has had its first stop, from which on its calls are reported.
+/// Lets the tracees run from stop to stop until no tracee is left. The kernel reports the system
+/// calls of a thread after the thread's first stop. When every thread of `unseen` has had its first
+/// stop, this function sends `Ok` to `ready`.
 fn count_calls(
     root: Pid,
     mut unseen: BTreeSet<Pid>,
@@ -150,7 +154,7 @@ fn count_calls(
         let status = match next_status(root) {
             Ok(status) => status,
             Err(Errno::EINTR) => continue,
-            // All have ended, or have been let go.
+            // All tracees have ended or have been detached.
             Err(_) => break,
         };
         let Some(task) = status.pid() else { continue };
@@ -182,17 +186,17 @@ fn count_calls(
             }
             let _ = ptrace::detach(task, signal);
         } else {
-            // An error means that it was killed at this moment; the next wait reports that.
+            // An error means that the task has just been killed. The next wait reports its end.
             let _ = ptrace::syscall(task, signal);
         }
     }
 }
 
-/// What happened to a tracee, once something has. ECHILD when there is none left, and when `root`
-/// has ended: its exit status is for whoever started it, and would be lost if it were collected
-/// here.
+/// Waits until a tracee changes its state, and returns the new state. Fails with ECHILD when no
+/// tracee is left, and when `root` has ended. The exit status of `root` is left for the code that
+/// started `root`: this function does not collect the status.
 fn next_status(root: Pid) -> Result<WaitStatus, Errno> {
-    // __WNOTHREAD: other children of this process, and their ends, are other threads' business.
+    // __WNOTHREAD: other threads of this process wait for the other children themselves.
     let ours = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
     let look = ours | WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
     let seen = waitid(Id::All, look)?;
@@ -204,13 +208,14 @@ fn next_status(root: Pid) -> Result<WaitStatus, Errno> {
     }
 }
 
-/// The number of the call that the task is about to make; `None` when it comes back from one.
+/// Returns the number of the system call that the task enters. Returns `None` when the task leaves
+/// a system call.
 fn entered(task: Pid) -> Option<u64> {
     let info = ptrace::syscall_info(task).ok()?;
     if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
         return None;
     }
-    // SAFETY: `op` says that this is the member of the union that the kernel has filled in.
+    // SAFETY: `op` says that the kernel has filled in the union member `entry`.
     Some(unsafe { info.u.entry.nr })
 }
 
@@ -241,7 +246,7 @@ mod tests {
         }
     }
 
-    /// dd(1) copies its input byte by byte: one read and one write for each.
+    /// dd(1) copies its input byte by byte: one read and one write for each byte.
     #[test]
     fn every_call_is_counted_once_and_the_process_runs_on_when_the_tracer_has_left() {
         let mut dd = Command::new("dd");
@@ -259,8 +264,8 @@ mod tests {
         exchange(&mut to, &mut from, 3);
         drop(to);
         assert!(dd.wait().unwrap().success());
-        // The read after the last byte may have been entered before the reset, or not yet at the
-        // end.
+        // The reset may come before or after dd enters its next read. The same holds for the
+        // reading of the counts. So each count may differ from 100 by 1.
         assert!((99..=101).contains(&counts["read"]), "{counts:?}");
         assert!((99..=101).contains(&counts["write"]), "{counts:?}");
         assert_eq!(counts.len(), 2, "{counts:?}");

@@ -1,4 +1,4 @@
-//! What this process, the load generator, used of the processors, and the machine as a whole.
+//! The processor time of this process (the load generator) and of the whole machine.
 
 use std::time::{Duration, Instant};
 
@@ -7,33 +7,33 @@ use server_process::proc;
 
 use super::Reading;
 
-/// Processor time of this process and of the machine: at one moment, or between two
-/// ([`Usage::since`]).
+/// Processor time of this process and of the machine: the counters at one moment, or their
+/// difference between two moments ([`Usage::since`]).
 #[derive(Clone, Debug)]
 pub(crate) struct Usage {
-    /// The moment.
+    /// The moment of the reading; for a difference, the later moment.
     at: Instant,
-    /// Wall-clock time; zero for a moment.
+    /// Wall-clock time between the two moments; zero for a single moment.
     pub(crate) elapsed: Duration,
-    /// CPU time of this process, all threads, user and system.
+    /// CPU time of all threads of this process, user and system.
     pub(crate) client_cpu: Reading<Duration>,
-    /// The machine's time in soft interrupts, over all processors. The kernel counts it in ticks of
-    /// 10 ms, and only what it does outside a process's own system call.
+    /// The machine's time in soft interrupts, over all processors. The kernel counts this time in
+    /// ticks of 10 ms. The kernel excludes soft interrupts within a process's own system call.
     pub(crate) softirq: Reading<Duration>,
-    /// What the hypervisor kept for other machines, over all processors.
+    /// Time that the hypervisor gave to other machines (steal), over all processors.
     pub(crate) steal: Reading<Duration>,
-    /// All time there was, over all processors, idle included.
+    /// All time of all processors, including idle time.
     pub(crate) total: Reading<Duration>,
 }
 
 impl Usage {
-    /// The counters now.
+    /// Returns the current counters.
     pub(crate) fn now() -> Usage {
         let machine = proc::machine_times();
         let column = |get: fn(&[Duration]) -> Option<Duration>| match &machine {
             Ok(times) => match get(times) {
                 Some(time) => Reading::Measured(time),
-                None => Reading::unavailable("this kernel's /proc/stat has no such column"),
+                None => Reading::unavailable("/proc/stat of this kernel lacks the column"),
             },
             Err(error) => Reading::unavailable(error),
         };
@@ -43,12 +43,12 @@ impl Usage {
             client_cpu: clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map(Duration::from).into(),
             softirq: column(|times| times.get(6).copied()),
             steal: column(|times| times.get(7).copied()),
-            // The columns after steal, guest times, are contained in the first two.
+            // The columns after steal are guest times. The first two columns include guest times.
             total: column(|times| Some(times.iter().take(8).sum())),
         }
     }
 
-    /// What was used from `before` to this.
+    /// Returns the processor time used from `before` to `self`.
     pub(crate) fn since(&self, before: &Usage) -> Usage {
         let less = |now: &Reading<Duration>, before: &Reading<Duration>| {
             now.clone().zip_with(before.clone(), Duration::saturating_sub)

@@ -1,35 +1,36 @@
-//! What is compared.
+//! The metrics of the comparison.
 
 use serde::{Deserialize, Serialize};
 
-/// What is compared.
+/// A metric on which servers are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Messages echoed per second; more is better.
     MessagesPerSecond,
-    /// Payload bytes echoed per second, counted once; more is better.
+    /// Payload bytes echoed per second; each byte counts once; more is better.
     BytesPerSecond,
-    /// Median time from sending a message (in an open loop: from when it was to be sent) to having it
-    /// back, in nanoseconds; less is better. The tail is in `Case::latency`: on a machine that is
-    /// interrupted now and then, a block's 99th percentile tells whether it was.
+    /// Median time from the send of a message to its complete reply, in nanoseconds; less is
+    /// better. In an open loop the time begins at the scheduled send. `Case::latency` contains the
+    /// tail: a high 99th percentile of a block shows that the machine was interrupted during the
+    /// block.
     LatencyP50,
-    /// Messages echoed per second of the server's own CPU time; more is better. It stays meaningful
-    /// when the generator is the limit.
+    /// Messages echoed per second of the server's own CPU time; more is better. This metric stays
+    /// meaningful when the generator is the limit.
     MessagesPerCpuSecond,
-    /// CPU time the server used per second, in nanoseconds; less is better.
+    /// CPU time that the server used per second, in nanoseconds; less is better.
     CpuPerSecond,
-    /// Clients that had an answer while all of them stayed connected; more is better.
+    /// Clients that received a reply while all clients stayed connected; more is better.
     ClientsServed,
 }
 
 impl Metric {
-    /// Whether a larger value is the better one.
+    /// Returns whether a larger value is better.
     pub fn more_is_better(self) -> bool {
         !matches!(self, Metric::LatencyP50 | Metric::CpuPerSecond)
     }
 
-    /// What it is, for a table's head or a chart's axis, unit included.
+    /// Returns the name with its unit, for the head of a table or the axis of a chart.
     pub fn label(self) -> &'static str {
         match self {
             Metric::MessagesPerSecond => "messages/s",

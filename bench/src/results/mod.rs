@@ -1,17 +1,17 @@
-//! What a comparison found: the model behind `report.json`, the report page and the terminal's
-//! tables.
+//! The results of a comparison: the model of `report.json`, of the report page and of the tables on
+//! the terminal.
 //!
 //! ```text
 //! Results ─┬─ Environment
-//!          ├─ ServerInfo …            every server, in the order of every table, the A/A control included
+//!          ├─ ServerInfo …            all servers in the order of the tables, with the A/A control
 //!          └─ Scenario … ─┬─ Point …  one value on the scenario's axis, e.g. "900 idle"
-//!                         │   └─ Case …   one server there: its estimate, comparison, latency and cost
-//!                         └─ Fit …    the law that a server's cost follows along the axis
+//!                         │   └─ Case …   one server: its estimate, comparison, latency and cost
+//!                         └─ Fit …    a straight line: how a server's cost grows along the axis
 //! ```
 //!
-//! Every number is finite. What was not measured is absent (`null`), and what could not be measured
-//! says why ([`Reading::Unavailable`]); neither is ever written as 0. Times are in nanoseconds
-//! where a field's name ends in `_ns` and in seconds where it ends in `_s`.
+//! Every number is finite. A value that was not measured is absent (`null`). A value that could not
+//! be measured contains the reason ([`Reading::Unavailable`]). Neither is ever written as 0. A
+//! field whose name ends in `_ns` is in nanoseconds. A field whose name ends in `_s` is in seconds.
 
 mod case;
 mod files;
@@ -28,41 +28,42 @@ pub use case::{
 pub use metric::Metric;
 pub use scenario::{Axis, Fit, Interleaving, Method, Point, Scenario};
 
-/// Version of the schema of `report.json`: raised when a field changes its meaning or is removed.
+/// Version of the schema of `report.json`. The version rises when a field changes its meaning or is
+/// removed.
 pub const SCHEMA: u32 = 2;
 
-/// A whole run.
+/// The results of a whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
     /// [`SCHEMA`].
     pub schema: u32,
     /// When the run began: seconds since 1970-01-01 UTC.
     pub started_unix_s: u64,
-    /// How long it took, in seconds.
+    /// Duration of the run, in seconds.
     pub elapsed_s: f64,
-    /// Whether everything that was asked for was finished. False after Ctrl-C: what is here is
+    /// Whether all requested measurements were finished. False after Ctrl-C: the present values are
     /// valid, but some scenarios, points or blocks are missing.
     pub complete: bool,
     /// Whether this was a `--quick` or `--test` run, whose intervals are wide.
     pub quick: bool,
     /// The command line, program name first.
     pub command: Vec<String>,
-    /// The seed of every random order and every bootstrap: `--seed` with it repeats the order of
-    /// the run.
+    /// The seed of every random order and every bootstrap. `--seed` with this value repeats the
+    /// order of the run.
     pub seed: u64,
-    /// The machine and its state.
+    /// The machine and its state during the run.
     pub environment: Environment,
-    /// Every server that took part, in the order of the tables. The position is the server's
-    /// identity for colours and markers.
+    /// All servers of the run, in the order of the tables. The position of a server determines its
+    /// colour and its marker.
     pub servers: Vec<ServerInfo>,
-    /// The scenarios, in the order they were run.
+    /// The scenarios, in the order of their runs.
     pub scenarios: Vec<Scenario>,
 }
 
-/// The machine, and what could have disturbed the run.
+/// The machine, and possible disturbances of the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Environment {
-    /// Kernel name, release and machine, as uname(2) has them, e.g. "Linux 6.18.44 x86_64".
+    /// Kernel name, release and machine from uname(2), e.g. "Linux 6.18.44 x86_64".
     pub kernel: Reading<String>,
     /// The processor's name.
     pub cpu_model: Reading<String>,
@@ -74,20 +75,20 @@ pub struct Environment {
     pub descriptor_limit: Reading<u64>,
     /// `net.core.somaxconn`: the longest accept queue.
     pub somaxconn: Reading<u64>,
-    /// `net.ipv4.tcp_congestion_control`, e.g. "cubic": some pace what they send.
+    /// `net.ipv4.tcp_congestion_control`, e.g. "cubic". Some algorithms pace their segments.
     pub congestion_control: Reading<String>,
-    /// Where client and server ran, e.g. "unpinned" or "server on CPU 0, client on CPU 1".
+    /// The processors of client and server, e.g. "unpinned" or "server on CPU 0, client on CPU 1".
     pub layout: String,
-    /// One-minute load average before the run: more than a few tenths means that something else
+    /// One-minute load average before the run. More than a few tenths means that other programs
     /// ran.
     pub load_before: Reading<f64>,
-    /// One-minute load average after the run, which includes the run itself.
+    /// One-minute load average after the run. This value includes the run itself.
     pub load_after: Reading<f64>,
-    /// Share of all processor time over the whole run that the hypervisor kept for others, 0 to 1.
+    /// Share of all processor time of the run that the hypervisor gave to other machines, 0 to 1.
     pub steal_share: Reading<f64>,
-    /// Share of all processor time over the whole run spent in soft interrupts, 0 to 1.
+    /// Share of all processor time of the run spent in soft interrupts, 0 to 1.
     pub softirq_share: Reading<f64>,
-    /// The compiler, as `rustc --version` has it.
+    /// The compiler, as printed by `rustc --version`.
     pub rustc: Reading<String>,
     /// Version of this package.
     pub version: String,
@@ -98,49 +99,52 @@ pub struct Environment {
 /// One server of the comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerInfo {
-    /// Its name in every table, e.g. "epoll-selector", or "epoll-selector (again)" for the control.
+    /// The server's name in every table, e.g. "epoll-selector". The control has the name
+    /// "epoll-selector (again)".
     pub name: String,
-    /// Where it comes from.
+    /// The origin of the server.
     pub origin: Origin,
-    /// Program and arguments as they were run, the address as `{addr}`.
+    /// Program and arguments of the run, with `{addr}` for the address.
     pub command: Vec<String>,
-    /// Whether ratios are taken to this server (a scenario it cannot serve names another).
+    /// Whether ratios use this server as the reference. A scenario that this server cannot serve
+    /// names another reference.
     pub reference: bool,
-    /// It burns CPU while it has nothing to do.
+    /// Whether the server uses CPU time while it has no work.
     pub spins: bool,
-    /// The cost of a message grows with the number of idle connections.
+    /// Whether the cost of a message grows with the number of idle connections.
     pub scans: bool,
-    /// The most clients it serves at the same time; `None`: as many as descriptors allow.
+    /// The most clients that the server serves at the same time. `None`: only the descriptor limit
+    /// bounds the number.
     pub concurrency: Option<usize>,
 }
 
-/// Where a server comes from.
+/// The origin of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// This workspace.
     Workspace,
-    /// The reference server a second time, under another name: it shows what difference pure chance
-    /// makes.
+    /// The reference server a second time, under another name. The control shows the differences
+    /// that chance alone causes.
     Control,
-    /// `--yardsticks`: what a reader would write with an asynchronous runtime.
+    /// `--yardsticks`: bare loops, and typical echo servers on an asynchronous runtime.
     Yardstick,
     /// `--server name='command {addr}'`.
     Given,
 }
 
 impl Results {
-    /// The server of this name.
+    /// Returns the server with this name.
     pub(crate) fn server(&self, name: &str) -> Option<&ServerInfo> {
         self.servers.iter().find(|server| server.name == name)
     }
 
-    /// Every server but the A/A control.
+    /// Returns all servers except the A/A control.
     pub(crate) fn without_control(&self) -> impl Iterator<Item = &ServerInfo> {
         self.servers.iter().filter(|server| server.origin != Origin::Control)
     }
 
-    /// One line for each case that was tried and failed.
+    /// Returns one line for each failed case.
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         for scenario in &self.scenarios {

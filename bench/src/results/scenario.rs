@@ -1,4 +1,4 @@
-//! One question, and what was measured to answer it.
+//! One question, and the measurements that answer it.
 
 use std::fmt;
 
@@ -9,69 +9,72 @@ use crate::statistics::Estimate;
 use super::case::{Case, Outcome};
 use super::metric::Metric;
 
-/// One question, and what was measured to answer it.
+/// One question, and the measurements that answer it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scenario {
-    /// Its name in filters, e.g. "idle_herd".
+    /// The scenario's name in filters, e.g. "idle_herd".
     pub name: String,
-    /// The question it answers, in one sentence.
+    /// The question that the scenario answers, in one sentence.
     pub question: String,
-    /// How it was measured.
+    /// The method of measurement.
     pub method: Method,
-    /// What varies from point to point.
+    /// The quantity that varies from point to point.
     pub axis: Axis,
-    /// What is compared.
+    /// The compared metric.
     pub metric: Metric,
-    /// The server that ratios are taken to.
+    /// The name of the reference server of all ratios.
     pub reference: String,
     /// The points, in ascending order of [`Point::x`].
     pub points: Vec<Point>,
-    /// How the cost of each server grows along the axis, where the scenario asks that.
+    /// The growth of each server's cost along the axis. Empty where the scenario does not ask for
+    /// the growth.
     pub fits: Vec<Fit>,
-    /// What to know when reading the figures, e.g. a contaminated run. One sentence each.
+    /// Notes on the figures, e.g. on a contaminated run. Each note is one sentence.
     pub notes: Vec<String>,
 }
 
-/// How a scenario was measured.
+/// The method by which a scenario was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Method {
-    /// The method in a sentence or two, with its durations.
+    /// The method in one or two sentences, with its durations.
     pub text: String,
-    /// Passes over all scenarios that the blocks were divided among.
+    /// Number of passes over all scenarios. The blocks are divided among the passes.
     pub passes: usize,
-    /// Wall-clock time the scenario took, in seconds.
+    /// Wall-clock time of the scenario, in seconds.
     pub elapsed_s: f64,
 }
 
-/// How servers take turns, so that a change of the machine's speed hits all of them.
+/// How servers take turns. Turns spread a change of the machine's speed over all servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Interleaving {
-    /// All servers live and connected, all but one stopped (SIGSTOP); short slices in shuffled
-    /// rounds. A block is one round.
+    /// All servers live and connected; all except one are stopped (SIGSTOP). Each server runs for
+    /// short slices in shuffled rounds. A block is one round.
     Slices {
-        /// Rounds: each server had one slice in each.
+        /// Number of rounds. Each server had one slice in each round.
         rounds: usize,
-        /// Length of a slice, in nanoseconds, its warm-up included.
+        /// Length of a slice including its warm-up, in nanoseconds.
         slice_ns: u64,
-        /// The part at a slice's start that does not count, in nanoseconds.
+        /// Length of the warm-up at the start of a slice, in nanoseconds. The warm-up is not
+        /// counted.
         warm_up_ns: u64,
     },
-    /// Randomised complete blocks: in each, every server ran once, in a fresh process, in shuffled
-    /// order.
+    /// Randomised complete blocks. In each block, every server ran once in a fresh process. The
+    /// order of the servers was shuffled.
     Blocks {
-        /// Blocks.
+        /// Number of blocks.
         blocks: usize,
         /// Measured time of one run, in nanoseconds.
         run_ns: u64,
-        /// Warm-up before it, in nanoseconds.
+        /// Warm-up before the measured time, in nanoseconds.
         warm_up_ns: u64,
     },
 }
 
 impl Interleaving {
-    /// Whether turns have the same length and warm-up as those of `other`. The length of a turn changes
-    /// the figures by itself, so points with different turns are neither compared nor joined by a line.
+    /// Returns whether the turns have the same kind, length and warm-up as the turns of `other`.
+    /// The length of a turn alone changes the figures. So points with different turns are neither
+    /// compared nor joined by a line.
     pub(crate) fn is_like(self, other: Interleaving) -> bool {
         use Interleaving::{Blocks, Slices};
         match (self, other) {
@@ -95,7 +98,7 @@ impl fmt::Display for Interleaving {
             Interleaving::Slices { rounds, slice_ns, warm_up_ns } => write!(
                 f,
                 "all servers live and connected, all but one stopped; {rounds} shuffled rounds of \
-                 slices of {} ms, the first {} ms of each not counted",
+                 slices of {} ms, without the first {} ms of each slice",
                 ms(slice_ns),
                 ms(warm_up_ns)
             ),
@@ -104,38 +107,40 @@ impl fmt::Display for Interleaving {
                 write!(f, "{blocks} randomised complete blocks, a fresh process for each run")?;
                 match ms(warm_up_ns) {
                     0 => write!(f, " of at most {run} ms"),
-                    warm_up => write!(f, " of {run} ms after {warm_up} ms that do not count"),
+                    warm_up => write!(f, " of {run} ms after a warm-up of {warm_up} ms"),
                 }
             }
         }
     }
 }
 
-/// What varies from point to point.
+/// The quantity that varies from point to point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
-    /// Its name for a chart, e.g. "idle connections".
+    /// The axis's name in a chart, e.g. "idle connections".
     pub name: String,
-    /// Its unit, e.g. "connections", "bytes", "messages/s"; empty when it is a pure number.
+    /// The axis's unit, e.g. "connections", "bytes", "messages/s"; empty for a pure number.
     pub unit: String,
-    /// Whether a logarithmic axis suits it. Zero can still occur (no idle connections).
+    /// Whether the chart uses a logarithmic axis. The value 0 can still occur (no idle
+    /// connections).
     pub log: bool,
 }
 
 /// One value on a scenario's axis.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Point {
-    /// Where it is on the axis.
+    /// The position on the axis.
     pub x: f64,
-    /// The same as text, e.g. "900 idle" or "4 KiB".
+    /// The position as text, e.g. "900 idle" or "4 KiB".
     pub label: String,
-    /// How the servers took turns here.
+    /// How the servers took turns at this point.
     pub interleaving: Interleaving,
-    /// The A/A control here: the reference server against itself. No difference within `low ..=
-    /// high` of 1 is claimed. `None` when the control could not be measured (then nothing is
-    /// ranked).
+    /// The A/A control at this point: the ratio of the reference server to itself. A ratio
+    /// within `low ..= high` is no evidence of a difference. `None` when the control could
+    /// not be measured; then no server is ranked.
     pub noise_floor: Option<Estimate>,
-    /// One entry for each server of the run, in the order of [`Results::servers`](super::Results::servers).
+    /// One entry for each server of the run, in the order of
+    /// [`Results::servers`](super::Results::servers).
     pub cases: Vec<Case>,
 }
 
@@ -144,32 +149,33 @@ pub struct Point {
 pub struct Fit {
     /// [`ServerInfo::name`](super::ServerInfo::name).
     pub server: String,
-    /// What grows, e.g. "server CPU per message".
+    /// The growing quantity, e.g. "server CPU per message".
     pub quantity: String,
     /// Unit of the slope, e.g. "ns per message and idle connection".
     pub unit: String,
     /// Growth per unit of the axis.
     pub slope: f64,
-    /// Lower end of the slope's 95 % interval; `None` in a report that was written without intervals.
+    /// Lower end of the slope's 95 % interval; `None` in a report without intervals.
     pub slope_low: Option<f64>,
-    /// Upper end of the slope's 95 % interval; `None` in a report that was written without intervals.
+    /// Upper end of the slope's 95 % interval; `None` in a report without intervals.
     pub slope_high: Option<f64>,
-    /// The value at 0.
+    /// The value at x = 0.
     pub intercept: f64,
-    /// Share of the variation that the line explains, 0 to 1. Meaningless where the slope is about
-    /// 0.
+    /// Share of the variation that the line explains, 0 to 1. The share is meaningless where the
+    /// slope is about 0.
     pub r_squared: f64,
-    /// Number of points in the line.
+    /// Number of points that the line uses.
     pub points: usize,
-    /// x of each point that is not in the line, since it would decide the slope alone or since the
-    /// servers took turns there in another way.
+    /// x of each point that the line does not use. Such a point would determine the slope alone, or
+    /// the servers took different turns at the point.
     #[serde(default)]
     pub left_out: Vec<f64>,
 }
 
 impl Scenario {
-    /// The point at which the most servers were measured and have what `wanted` asks for. Of equals it is
-    /// the last, where loads are highest and the models farthest apart. `None` when no server has it.
+    /// Returns the point with the most measured cases that fulfil `wanted`. Among equal points,
+    /// returns the last point, where the load is highest and the models differ most. Returns `None`
+    /// when no case fulfils `wanted`.
     pub(crate) fn telling_point(&self, wanted: impl Fn(&Case) -> bool) -> Option<&Point> {
         let count = |point: &&Point| {
             let measured = point.cases.iter().filter(|case| case.outcome == Outcome::Measured);
@@ -180,7 +186,7 @@ impl Scenario {
 }
 
 impl Point {
-    /// What was found of `server`.
+    /// Returns the case of `server`.
     pub(crate) fn case(&self, server: &str) -> Option<&Case> {
         self.cases.iter().find(|case| case.server == server)
     }
