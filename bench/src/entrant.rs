@@ -128,7 +128,7 @@ impl Entrant {
         pinned(cpus, || {
             let addr = if self.announces { ([127, 0, 0, 1], 0).into() } else { free_addr()? };
             let command = command_for(&words, addr);
-            let mut command = command.ok_or_else(|| io::Error::other("no {addr} in the command"))?;
+            let mut command = command.ok_or_else(|| io::Error::other("no {addr} to listen on"))?;
             if self.announces {
                 Ok(Process::start(&mut command)?)
             } else {

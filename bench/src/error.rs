@@ -50,7 +50,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit status: 2 for what the command line asks for in vain, 1 for what went wrong.
+    /// The exit status: 2 for a command line that names what does not exist, 1 for what went wrong.
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::NothingMatches { .. }
