@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use server_process::guard::Guard;
 
@@ -107,14 +108,19 @@ fn spawn_guarded(command: &mut Command) -> io::Result<(Child, Guard)> {
         Ok(())
     };
     // SAFETY: the closure makes one system call and allocates nothing.
-    unsafe { command.pre_exec(ignore_ttou) };
-    let guard = Guard::new()?;
-    guard.kill_group_of(command);
-    let child = command.spawn().map_err(|error| {
+    unsafe { command.process_group(0).pre_exec(ignore_ttou) };
+    let mut child = command.spawn().map_err(|error| {
         let program = command.get_program().display();
         io::Error::new(error.kind(), format!("cannot run {program}: {error}"))
     })?;
-    Ok((child, guard))
+    match Guard::of_group(Pid::from_raw(child.id().cast_signed())) {
+        Ok(guard) => Ok((child, guard)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error.into())
+        }
+    }
 }
 
 #[cfg(test)]

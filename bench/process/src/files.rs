@@ -96,7 +96,7 @@ fn target_of(file: &Path) -> PathBuf {
 /// [`Error::Write`], with the file system's answer.
 pub fn replace_all<B: AsRef<[u8]>>(files: &[(PathBuf, B)]) -> Result<()> {
     // Without a guard, only a SIGKILL in the next milliseconds leaves a temporary file.
-    let mut guard = Guard::new().ok();
+    let mut guard = Guard::of_files().ok();
     let mut drafts = Drafts(Vec::new());
     for (file, content) in files {
         let draft = draft_of(file);

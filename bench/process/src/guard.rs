@@ -9,29 +9,22 @@
 //! container; and a process that leaves its group on purpose (setsid(2)).
 
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{self, Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use nix::unistd::Pid;
 
 use crate::{Error, Result};
 
-/// Reads lines until the pipe closes: the process group to kill, or a file to remove. Then does both.
+/// Reads the files to remove, one on each line, until the pipe closes. `$0` is the process group to kill,
+/// or empty.
 const SCRIPT: &str = r#"
-    group=
-    while IFS= read -r line; do
-        case $line in
-            group\ *) group=${line#group } ;;
-            file\ *) set -- "$@" "${line#file }" ;;
-        esac
-    done
-    [ -z "$group" ] || kill -s KILL -- "-$group"
+    while IFS= read -r file; do set -- "$@" "$file"; done
+    [ -z "$0" ] || kill -s KILL -- "-$0"
     rm -f -- "$@"
 "#;
-
-/// The most bytes of the line that names a process group.
-const GROUP_LINE_MAX: usize = 32;
 
 /// Kills a process group and removes files when this process ends. Dropping the guard cancels both.
 #[derive(Debug)]
@@ -41,39 +34,22 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that has nothing to do yet.
+    /// A guard that kills the process group of `leader`.
     ///
     /// # Errors
     ///
     /// [`Error::Guard`] when there is no `sh`, or when no process can be started.
-    pub fn new() -> Result<Guard> {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", SCRIPT]).stdin(Stdio::piped());
-        // In a group of its own: a Ctrl-C in the terminal does not reach the shell.
-        shell.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let mut shell = shell.spawn().map_err(Error::Guard)?;
-        let pipe = shell.stdin.take();
-        Ok(Guard { shell, pipe })
+    pub fn of_group(leader: Pid) -> Result<Guard> {
+        Guard::start(&leader.to_string())
     }
 
-    /// Makes the child of `command` the leader of a process group, which the guard kills. The child tells
-    /// the guard before it becomes the program: it is never unguarded.
+    /// A guard that only removes files: those of [`Guard::remove`].
     ///
-    /// `command` must start the child while the guard lives.
-    pub fn kill_group_of(&self, command: &mut Command) {
-        let Some(pipe) = self.pipe.as_ref().map(|pipe| pipe.as_fd().as_raw_fd()) else { return };
-        let in_child = move || {
-            let mut line = [0; GROUP_LINE_MAX];
-            let mut rest = line.as_mut_slice();
-            writeln!(rest, "group {}", process::id())?;
-            let unused = rest.len();
-            // SAFETY: the guard, which lives until the child has started, holds the pipe open.
-            let pipe = unsafe { BorrowedFd::borrow_raw(pipe) };
-            nix::unistd::write(pipe, &line[..GROUP_LINE_MAX - unused])?;
-            Ok(())
-        };
-        // SAFETY: the closure calls getpid(2) and write(2), and allocates nothing.
-        unsafe { command.process_group(0).pre_exec(in_child) };
+    /// # Errors
+    ///
+    /// Those of [`Guard::of_group`].
+    pub(crate) fn of_files() -> Result<Guard> {
+        Guard::start("")
     }
 
     /// Adds a file to those that the guard removes.
@@ -81,9 +57,19 @@ impl Guard {
     /// # Errors
     ///
     /// Those of write(2) on a pipe: EPIPE when somebody has killed the shell.
-    pub(crate) fn remove(&mut self, file: &Path) -> Result<()> {
+    pub fn remove(&mut self, file: &Path) -> Result<()> {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
-        Ok(pipe.write_all(&[b"file ", file.as_os_str().as_bytes(), b"\n"].concat())?)
+        Ok(pipe.write_all(&[file.as_os_str().as_bytes(), b"\n"].concat())?)
+    }
+
+    fn start(group: &str) -> Result<Guard> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", SCRIPT, group]).stdin(Stdio::piped());
+        // In a group of its own: a Ctrl-C in the terminal does not reach the shell.
+        shell.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut shell = shell.spawn().map_err(Error::Guard)?;
+        let pipe = shell.stdin.take();
+        Ok(Guard { shell, pipe })
     }
 }
 
@@ -102,20 +88,17 @@ mod tests {
     use std::io;
     use std::os::unix::process::ExitStatusExt;
 
-    use nix::unistd::Pid;
-
     use super::*;
 
     /// A guard of a file and of a process group. The two processes of the group would run for 20 s.
     /// They hold the stdout pipe of the leader open.
     fn guarded(name: &str) -> (Guard, Child, std::path::PathBuf) {
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 20 & wait"]).stdout(Stdio::piped());
-        let mut guard = Guard::new().unwrap();
-        guard.kill_group_of(&mut command);
+        command.args(["-c", "sleep 20 & wait"]).stdout(Stdio::piped()).process_group(0);
         let leader = command.spawn().unwrap();
         let file = std::env::temp_dir().join(format!("guard test {} {name}", std::process::id()));
         fs::write(&file, "").unwrap();
+        let mut guard = Guard::of_group(Pid::from_raw(leader.id().cast_signed())).unwrap();
         guard.remove(&file).unwrap();
         (guard, leader, file)
     }

@@ -154,15 +154,14 @@ impl Process {
     /// Starts the child and the threads that read its output. Returns the child, and a channel that
     /// brings the first line of its stdout.
     fn spawn(command: &mut Command) -> Result<(Process, Receiver<String>)> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         signals::reset(command);
-        let guard = Guard::new()?;
-        guard.kill_group_of(command);
         // SAFETY: prctl(2) is async-signal-safe, and the closure does nothing else.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         let mut child = command
             .spawn()
             .map_err(|source| Error::Start { program: program_of(command), source })?;
+        let guard = Guard::of_group(Pid::from_raw(child.id().cast_signed()));
         let stderr = Arc::new(Written::default());
         if let Some(pipe) = child.stderr.take() {
             let written = Arc::clone(&stderr);
@@ -181,8 +180,9 @@ impl Process {
             })
         });
         let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into(); // Until it listens.
-        let guard = Some(guard);
-        Ok((Process { child, addr, stdout, stderr, ended: None, guard }, first_line))
+        let mut process = Process { child, addr, stdout, stderr, ended: None, guard: None };
+        process.guard = Some(guard?); // After an error, dropping the process kills the child.
+        Ok((process, first_line))
     }
 
     /// The error for a server that ended before it listened.
