@@ -86,11 +86,11 @@ fn an_uncaught_error_of_a_server_that_runs_on_is_the_diagnosis() {
 fn a_pipe_gets_no_colours_and_ended_readers_are_no_error() {
     let (text, _) = check_fault("--filter one_byte", "none");
     assert!(text.contains("pass one_byte") && !text.contains('\x1b'), "{text:?}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
     let mut child = Command::new(env!("CARGO_BIN_EXE_check"));
-    child.arg("--list").stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = child.spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
+    child.arg("--list").stdout(writer).stderr(Stdio::piped());
+    let output = child.spawn().unwrap().wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0), "{output:?}");
 }
 
